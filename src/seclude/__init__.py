@@ -1,0 +1,1 @@
+"""A seccomp workbench for Python."""

@@ -1,0 +1,7 @@
+"""``python -m seclude``."""
+
+import sys
+
+from seclude.cli.main import main
+
+sys.exit(main())

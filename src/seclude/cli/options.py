@@ -1,0 +1,153 @@
+"""Command lines, read from a table, without argparse (12 ms): the same table prints ``--help``.
+
+``--name VALUE`` and ``--name=VALUE``, short flags ``-n``, ``--`` ends options; a command with ``stops=True`` takes the
+first positional as the end of its options, as ``env`` and ``timeout`` do, so that ``seclude run ls -l`` needs no ``--``.
+Nothing is abbreviated: an unknown option is an error that names the nearest one.
+"""
+
+from __future__ import annotations
+
+from seclude.errors import UsageError, nearest
+
+__all__ = ["Arguments", "Command", "Option"]
+
+
+class Option:
+    """One option. ``metavar`` "" makes it a switch; ``many`` collects repeated values into a list; ``choices`` limits it."""
+
+    __slots__ = ("choices", "default", "flags", "help", "many", "metavar")
+
+    def __init__(
+        self, flags: str, metavar: str, help: str, *, many: bool = False, default: str | None = None, choices: tuple[str, ...] = ()
+    ) -> None:
+        self.flags = tuple(flags.split(", "))
+        self.metavar = metavar
+        self.help = help
+        self.many = many
+        self.default = default
+        self.choices = choices
+
+    @property
+    def name(self) -> str:
+        """The key in `Arguments`: the longest flag without dashes, ``-`` as ``_``."""
+        return max(self.flags, key=len).lstrip("-").replace("-", "_")
+
+
+class Arguments:
+    """What was given: ``text(name)``, ``flag(name)``, ``all(name)``, and the positionals in ``rest``."""
+
+    __slots__ = ("ordered", "rest", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[str]] = {}
+        self.rest: list[str] = []
+        #: every option as given, in order: (name, value)
+        self.ordered: list[tuple[str, str]] = []
+
+    def text(self, name: str) -> str | None:
+        """The option's value (the last one given, or its default), or None."""
+        got = self.values.get(name)
+        return got[-1] if got else None
+
+    def all(self, name: str) -> list[str]:
+        """Every value given, in order."""
+        return self.values.get(name, [])
+
+    def flag(self, name: str) -> bool:
+        """Whether the switch was given."""
+        return name in self.values
+
+
+class Command:
+    """One command: its words in ``--help`` and the table of its options."""
+
+    __slots__ = ("epilog", "name", "options", "stops", "summary", "usage")
+
+    def __init__(self, name: str, usage: str, summary: str, options: tuple[Option, ...], *, epilog: str = "", stops: bool = False) -> None:
+        self.name = name
+        self.usage = usage
+        self.summary = summary
+        self.options = (*options, Option("--help, -h", "", "show this help and exit"))
+        self.epilog = epilog
+        self.stops = stops
+
+    def parse(self, argv: list[str]) -> Arguments:
+        """Read ``argv`` (without the command's own name). Raises `UsageError`."""
+        table = {flag: option for option in self.options for flag in option.flags}
+        out = Arguments()
+        words = iter(argv)
+        for word in words:
+            if word == "--":
+                out.rest.extend(words)
+                break
+            if not word.startswith("-") or word == "-":
+                out.rest.append(word)
+                if self.stops:
+                    out.rest.extend(words)
+                    break
+                continue
+            flag, equals, value = word.partition("=")
+            option = table.get(flag)
+            if option is None:
+                guess = nearest(flag, table)
+                raise UsageError(
+                    f"seclude {self.name}: unknown option {flag!r}" + (f"; did you mean {guess}?" if guess else ""),
+                    f"see: seclude {self.name} --help",
+                )
+            if not option.metavar:
+                if equals:
+                    raise UsageError(f"seclude {self.name}: {flag} takes no value, but {value!r} was given")
+                value = ""
+            elif not equals:
+                following = next(words, None)
+                if following is None:
+                    raise UsageError(f"seclude {self.name}: {flag} needs a value: {flag} {option.metavar}")
+                value = following
+            if option.choices and value not in option.choices:
+                raise UsageError(f"seclude {self.name}: {flag} takes one of {', '.join(option.choices)}, not {value!r}")
+            out.ordered.append((option.name, value))
+            if option.many:
+                out.values.setdefault(option.name, []).append(value)
+            else:
+                out.values[option.name] = [value]
+        for option in self.options:
+            if option.default is not None:
+                out.values.setdefault(option.name, [option.default])
+        return out
+
+    def help(self) -> str:
+        """The text of ``--help``: usage, summary, options aligned, epilog."""
+        rows = [(", ".join(o.flags) + (f" {o.metavar}" if o.metavar else ""), o.help + _notes(o)) for o in self.options]
+        width = min(30, max(len(left) for left, _ in rows))
+        lines = [f"usage: seclude {self.usage}", "", self.summary, "", "options:"]
+        for left, right in rows:
+            wrapped = _wrap(right, 96 - width)
+            if len(left) > width:
+                lines.append(f"  {left}")
+                lines += [f"  {'':{width}}  {line}" for line in wrapped]
+            else:
+                lines.append(f"  {left:{width}}  {wrapped[0]}")
+                lines += [f"  {'':{width}}  {line}" for line in wrapped[1:]]
+        if self.epilog:
+            lines += ["", self.epilog.strip("\n")]
+        return "\n".join(lines) + "\n"
+
+
+def _notes(option: Option) -> str:
+    notes = []
+    if option.choices:
+        notes.append("one of " + ", ".join(option.choices))
+    if option.default is not None:
+        notes.append(f"default {option.default}")
+    if option.many:
+        notes.append("repeatable")
+    return f" ({'; '.join(notes)})" if notes else ""
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    lines = [""]
+    for word in text.split():
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
+    return lines
