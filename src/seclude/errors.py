@@ -6,7 +6,7 @@
 │   ├── ``FilterError``     BPF bytes, assembly text or instructions
 │   └── ``UsageError``      an argument of a command or of a function
 ├── ``KernelError``     what this kernel, or this user's rights, cannot do. Move, upgrade or ask for less.
-├── ``TooComplex``      the input is valid but beyond a stated budget (4096 instructions, diagram nodes).
+├── ``BudgetError``      the input is valid but beyond a stated budget (4096 instructions, diagram nodes).
 └── ``InternalError``   ours. Report it.
 
 Every error says where, what was expected, what was found and what to do; a command prints it without a
@@ -30,7 +30,7 @@ __all__ = [
     "PolicyError",
     "SecludeError",
     "Span",
-    "TooComplex",
+    "BudgetError",
     "UsageError",
     "nearest",
 ]
@@ -135,7 +135,7 @@ class KernelError(SecludeError):
         self.errno = errno
 
 
-class TooComplex(SecludeError):
+class BudgetError(SecludeError):
     """Valid, but beyond a stated budget. The message names the budget and what is large."""
 
 
