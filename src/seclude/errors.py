@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "BudgetError",
     "Diagnostic",
     "FilterError",
     "InputError",
@@ -30,7 +31,6 @@ __all__ = [
     "PolicyError",
     "SecludeError",
     "Span",
-    "BudgetError",
     "UsageError",
     "nearest",
 ]
