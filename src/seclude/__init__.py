@@ -1,1 +1,79 @@
-"""A seccomp workbench for Python."""
+"""A seccomp workbench for Python: say what a program may call, get a filter that means exactly that, run the program under it.
+
+``seclude.run(["ls"], policy="readonly")`` runs a program, ``seclude.load("mine.seclude")`` reads a policy,
+``seclude.compile(policy)`` makes a filter.
+
+What is meant for use is listed in ``__all__``; each name is imported from its room when it is first used, so that
+``import seclude`` costs next to nothing and a computation never loads what talks to the kernel.
+"""
+
+from __future__ import annotations
+
+from seclude._version import __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from seclude.abi import native
+    from seclude.compiler import Filter, compile
+    from seclude.errors import BudgetError, FilterError, InputError, InternalError, KernelError, PolicyError, SecludeError, UsageError
+    from seclude.policy import PRESETS, Policy, load, parse
+    from seclude.sandbox import Result, install, run, strict
+
+__all__ = [
+    "PRESETS",
+    "BudgetError",
+    "Filter",
+    "FilterError",
+    "InputError",
+    "InternalError",
+    "KernelError",
+    "Policy",
+    "PolicyError",
+    "Result",
+    "SecludeError",
+    "UsageError",
+    "__version__",
+    "compile",
+    "install",
+    "load",
+    "native",
+    "parse",
+    "run",
+    "strict",
+]
+
+#: public name → the room it lives in
+_HOMES = {
+    "PRESETS": "policy",
+    "BudgetError": "errors",
+    "Filter": "compiler",
+    "FilterError": "errors",
+    "InputError": "errors",
+    "InternalError": "errors",
+    "KernelError": "errors",
+    "Policy": "policy",
+    "PolicyError": "errors",
+    "Result": "sandbox",
+    "SecludeError": "errors",
+    "UsageError": "errors",
+    "compile": "compiler",
+    "install": "sandbox",
+    "load": "policy",
+    "native": "abi",
+    "parse": "policy",
+    "run": "sandbox",
+    "strict": "sandbox",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'seclude' has no attribute {name!r}")
+    value: object = getattr(__import__(f"seclude.{home}", fromlist=[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
