@@ -1,0 +1,147 @@
+"""landlock(7): a domain that a target cannot reach out of. Layouts from include/uapi/linux/landlock.h.
+
+What a target must not do to its supervisor, it could do as the same user: trace it, write its memory through
+/proc/PID/mem, take its descriptors, signal it. Any Landlock domain forbids the first three towards processes outside the
+domain (ABI 1); ABI 6 can also scope signals and abstract UNIX sockets. `scope_ruleset` makes the weakest domain that
+forbids as much as this kernel can, and restricts neither files nor network.
+
+Before ABI 6 a ruleset must handle some file access, and any handled file access forbids mount(2) and pivot_root(2) to the
+domain: `Ruleset.notes` says so where it applies. The domain is per thread and inherited; nothing removes it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno as _errno
+import os
+
+from seclude.errors import KernelError
+from seclude.kernel.libc import call, errno_name, failed, syscall
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["SCOPE_ABSTRACT_UNIX_SOCKET", "SCOPE_SIGNAL", "Ruleset", "abi_version", "restrict_self", "scope_ruleset"]
+
+CREATE_RULESET_VERSION = 1 << 0
+RULE_PATH_BENEATH, RULE_NET_PORT = 1, 2
+SCOPE_ABSTRACT_UNIX_SOCKET, SCOPE_SIGNAL = 1 << 0, 1 << 1
+ACCESS_FS_MAKE_BLOCK = 1 << 11
+
+#: ABI → what it brought, as landlock(7) lists them
+FS_BITS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
+NET_BITS = {4: 2}
+
+
+class _RulesetAttr(ctypes.Structure):
+    _fields_ = (("handled_access_fs", ctypes.c_uint64), ("handled_access_net", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
+
+
+class _PathBeneath(ctypes.Structure):
+    _pack_ = 1
+    _layout_ = "ms"
+    _fields_ = (("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
+
+
+class _NetPort(ctypes.Structure):
+    _fields_ = (("allowed_access", ctypes.c_uint64), ("port", ctypes.c_uint64))
+
+
+def abi_version() -> int:
+    """The Landlock ABI of this kernel; 0 where it is not built in, not enabled (lsm=), or forbidden by a filter."""
+    return max(0, syscall("landlock_create_ruleset", None, 0, CREATE_RULESET_VERSION))
+
+
+class Ruleset:
+    """A ruleset being made: ``fd`` (close-on-exec), the accesses it handles, and remarks on what the kernel could not do.
+
+    Use as a context manager, or `close` it; a domain entered from it stays.
+    """
+
+    __slots__ = ("fd", "fs", "net", "notes", "scoped")
+
+    def __init__(self, *, fs: int = 0, net: int = 0, scoped: int = 0) -> None:
+        """Raises `KernelError` where the kernel has no Landlock or not these accesses (E2BIG, EINVAL)."""
+        attribute = _RulesetAttr(fs, net, scoped)
+        # A kernel that knows less takes a longer structure only if the rest is zero: give it just what is used.
+        size = 24 if scoped else 16 if net else 8
+        self.fd = call(
+            "landlock_create_ruleset",
+            ctypes.byref(attribute),
+            size,
+            0,
+            expected=f"Landlock with fs={fs:#x} net={net:#x} scoped={scoped:#x}; this kernel has ABI {abi_version()}",
+            remedy="ask for less, or use a newer kernel with landlock in its lsm= list",
+        )
+        self.fs, self.net, self.scoped = fs, net, scoped
+        self.notes: tuple[str, ...] = ()
+
+    def allow_path(self, path: str | bytes | int, access: int) -> None:
+        """Allow ``access`` (of those handled) at ``path`` and everything beneath; a descriptor is taken as it is. Raises `KernelError`."""
+        descriptor = path if isinstance(path, int) else _open_path(path)
+        try:
+            rule = _PathBeneath(access, descriptor)
+            call("landlock_add_rule", self.fd, RULE_PATH_BENEATH, ctypes.byref(rule), 0, expected=f"a rule for {path!r}")
+        finally:
+            if descriptor is not path:
+                os.close(descriptor)
+
+    def allow_port(self, port: int, access: int) -> None:
+        """Allow ``access`` (bind 1, connect 2) to a TCP port (ABI 4). Raises `KernelError`."""
+        call("landlock_add_rule", self.fd, RULE_NET_PORT, ctypes.byref(_NetPort(access, port)), 0, expected=f"a rule for port {port}")
+
+    def restrict(self) -> None:
+        """Enter the domain, for good. Needs no_new_privs or CAP_SYS_ADMIN. Raises `KernelError`."""
+        result = restrict_self(self.fd)
+        if result < 0:
+            remedy = {
+                _errno.EPERM: "call seclude.kernel.prctl.set_no_new_privs() first",
+                _errno.E2BIG: "the kernel nests 16 domains: start from a process with fewer",
+            }.get(-result, "")
+            raise failed("landlock_restrict_self", -result, "a Landlock domain", remedy)
+
+    def close(self) -> None:
+        """Close the descriptor. Harmless if done twice."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def restrict_self(fd: int) -> int:
+    """landlock_restrict_self(2) as the kernel answers it: 0 or a negated errno. For a child between clone and exec."""
+    return syscall("landlock_restrict_self", fd, 0)
+
+
+def scope_ruleset() -> Ruleset | None:
+    """The weakest domain that keeps a target's hands off processes outside it; None where the kernel has no Landlock."""
+    version = abi_version()
+    if version < 1:
+        return None
+    if version >= 6:
+        return Ruleset(scoped=SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL)
+    ruleset = Ruleset(fs=ACCESS_FS_MAKE_BLOCK)
+    try:
+        ruleset.allow_path("/", ACCESS_FS_MAKE_BLOCK)
+    except KernelError:
+        ruleset.close()
+        raise
+    ruleset.notes = (
+        f"Landlock ABI {version}: signals and abstract sockets are not scoped (that needs ABI 6, Linux 6.12)",
+        f"Landlock ABI {version}: mount and pivot_root are denied to the target",
+    )
+    return ruleset
+
+
+def _open_path(path: str | bytes) -> int:
+    try:
+        return os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError as error:
+        number = error.errno or 0
+        raise KernelError(f"open({path!r}, O_PATH): {errno_name(number)}: {os.strerror(number)}", "", number) from None
