@@ -1,0 +1,134 @@
+"""What remains after the dispatch: a diagram over the instruction pointer and the arguments, as blocks.
+
+Each word is loaded once on a path. Values with few runs become a search tree; sets closed under bits become JSET, or AND and
+JEQ; what is left is split bit by bit, which always ends, since every test makes the diagram smaller.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from seclude.compiler.blocks import JEQ, JSET
+from seclude.compiler.dispatch import tree
+from seclude.decision.nodes import END, LEVEL_SHIFT, LEVEL_WORD, WORD_LEVEL, make
+from seclude.decision.parts import TooManyRunsError, runs
+
+if TYPE_CHECKING:
+    from seclude.compiler.blocks import Block, Blocks
+    from seclude.decision.nodes import Node
+
+__all__ = ["Arguments"]
+
+#: up to this many runs a word is searched as an axis
+_RUNS = 600
+
+
+class Arguments:
+    """Diagrams to blocks, each diagram once."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self.blocks = blocks
+        self.known: dict[Node, Block] = {}
+        self.tested: dict[tuple[int, Node], Block] = {}
+
+    def block(self, node: Node) -> Block:
+        """The code of ``node``: expects nothing in A."""
+        found = self.known.get(node)
+        if found is None:
+            if node.level == END:
+                found = self.blocks.ret(node.value)
+            else:
+                word = LEVEL_WORD[node.level]
+                found = self.blocks.load(word, self.test(word, node))
+            self.known[node] = found
+        return found
+
+    def test(self, word: int, node: Node) -> Block:
+        """The code that decides ``node`` with ``word`` in A."""
+        if node.level >= WORD_LEVEL[word] + 8:
+            return self.block(node)
+        key = (word, node)
+        found = self.tested.get(key)
+        if found is None:
+            found = self.tested[key] = self._test(word, node)
+        return found
+
+    def _test(self, word: int, node: Node) -> Block:
+        base = WORD_LEVEL[word]
+        try:
+            cut = runs(node, word, 24)
+        except TooManyRunsError:
+            cut = None
+        if cut is not None:
+            return tree(cut, [1.0] * len(cut), self.block, self.blocks)
+        closed = _closed(node, base)
+        if closed is not None:
+            mask, value, inside, outside = closed
+            if value == 0:
+                return self.blocks.jump(JSET, mask, self.block(outside), self.block(inside))
+            if mask & (mask - 1) == 0:
+                return self.blocks.jump(JSET, mask, self.block(inside), self.block(outside))
+            return self.blocks.mask(mask, self.blocks.jump(JEQ, value, self.block(inside), self.block(outside)))
+        try:
+            cut = runs(node, word, _RUNS)
+        except TooManyRunsError:
+            cut = None
+        if cut is not None:
+            return tree(cut, [1.0] * len(cut), self.block, self.blocks)
+        bit = LEVEL_SHIFT[node.level] + max(b for b in range(4) if any(node.kids[d] is not node.kids[d ^ 1 << b] for d in range(16)))
+        on, off = (_fixed(node, bit, flag) for flag in (True, False))
+        return self.blocks.jump(JSET, 1 << bit, self.test(word, on), self.test(word, off))
+
+
+def _fixed(node: Node, bit: int, on: bool) -> Node:
+    """The diagram with one bit of its first digit fixed."""
+    place = 1 << (bit - LEVEL_SHIFT[node.level])
+    return make(node.level, tuple([node.kids[d | place if on else d & ~place] for d in range(16)]))
+
+
+def _closed(node: Node, base: int) -> tuple[int, int, Node, Node] | None:
+    """``(mask, value, inside, outside)`` if the word's function is "``word & mask == value``" choosing between two diagrams."""
+    below = base + 8
+    mask = 0
+    outcomes: set[Node] = set()
+    seen = {node}
+    todo = [node]
+    while todo:
+        one = todo.pop()
+        shift = LEVEL_SHIFT[one.level]
+        for b in range(4):
+            if any(one.kids[d] is not one.kids[d ^ 1 << b] for d in range(16)):
+                mask |= 1 << (shift + b)
+        for kid in one.kids:
+            if kid.level >= below:
+                outcomes.add(kid)
+                if len(outcomes) > 2:
+                    return None
+            elif kid not in seen:
+                seen.add(kid)
+                todo.append(kid)
+    if len(outcomes) != 2:
+        return None
+    for inside in outcomes:
+        values = _values(node, inside, mask, below)
+        if values is not None:
+            (outside,) = outcomes - {inside}
+            return mask, values, inside, outside
+    return None
+
+
+def _values(node: Node, inside: Node, mask: int, below: int) -> int | None:
+    """The one value under ``mask`` that leads to ``inside``, or None if there are more."""
+    value = 0
+    while node.level < below:
+        shift = LEVEL_SHIFT[node.level]
+        digits = {d & (mask >> shift & 15) for d in range(16) if node.kids[d] is inside or node.kids[d].level < below}
+        ways = {node.kids[d] for d in digits}
+        if len(digits) != 1:
+            return None
+        (digit,) = digits
+        (node,) = ways
+        value |= digit << shift
+    return value if node is inside else None
+
+
