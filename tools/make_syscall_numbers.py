@@ -6,8 +6,8 @@ Sources, in this order, which must not contradict each other:
 2. the kernel headers that Debian installs (an older kernel's, but with the names that are out of use);
 3. the reviewed lists in `syscall_review`: what no current kernel answers, and what neither source has.
 
-    python tools/make_syscall_numbers.py          write the tables
-    python tools/make_syscall_numbers.py --check  compare with what is committed, exit 1 on a difference
+    python -m tools.make_syscall_numbers          write the tables
+    python -m tools.make_syscall_numbers --check  compare with what is committed, exit 1 on a difference
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import importlib
 import sys
 from pathlib import Path
 
-import kernel_headers
-import syscall_review
+from tools import kernel_headers, syscall_review
 
 TARGET = Path(__file__).resolve().parent.parent / "src/seclude/abi/numbers"
 #: our table → the package's
@@ -53,7 +52,7 @@ def merge(table: str) -> tuple[dict[int, str], set[str], dict[str, str]]:
     calls: dict[int, str] = {}
     for source in (package, added, headers):
         for name, number in source.items():
-            if name in synonyms or (table, name) in syscall_review.DROPPED:
+            if name in synonyms:
                 continue
             known = calls.setdefault(number, name)
             if known != name:
@@ -61,13 +60,13 @@ def merge(table: str) -> tuple[dict[int, str], set[str], dict[str, str]]:
     numbers = {name: number for number, name in calls.items()}
     if len(numbers) != len(calls):
         raise ValueError(f"{table}: one name at several numbers")
-    reviewed = {name for name, tables in syscall_review.RETIRED.items() if tables is None or table in tables} & set(numbers)
-    unexplained = (
-        set(headers) - set(package) - set(synonyms) - set(added) - reviewed - {name for t, name in syscall_review.DROPPED if t == table}
-    )
-    if unexplained:
+    listed = set(syscall_review.RETIRED[table].split())
+    if unknown := listed - set(numbers):
+        raise ValueError(f"{table}: reviewed as retired, but named by no source: {sorted(unknown)}")
+    retired = listed | (set(syscall_review.GONE) & set(numbers))
+    if unexplained := set(headers) - set(package) - set(synonyms) - retired:
         raise ValueError(f"{table}: only in the headers, and not reviewed: {sorted(unexplained)}")
-    return calls, reviewed, synonyms
+    return calls, retired, synonyms
 
 
 def text(table: str) -> str:

@@ -3,7 +3,7 @@
 Source: the table "System call list" of syscalls(2) in the installed Linux man-pages (Debian: manpages-dev), and over it
 the reviewed list `ADDED_IN` of `syscall_review` for newer calls, private ones, and where the page errs.
 
-    python tools/make_syscall_versions.py [--check]
+    python -m tools.make_syscall_versions [--check]
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import re
 import sys
 from pathlib import Path
 
-import make_syscall_numbers
-import syscall_review
+from tools import make_syscall_numbers, syscall_review
 
 PAGE = Path("/usr/share/man/man2/syscalls.2.gz")
 TARGET = Path(__file__).resolve().parent.parent / "src/seclude/abi/added.py"

@@ -5,7 +5,7 @@ ADDED = """
 1.0 access acct adjtimex alarm brk chdir chmod chroot clone close creat create_module delete_module dup dup2 execve exit fchdir fchmod fchown fcntl fork fstat fstatfs fsync ftruncate get_kernel_syms getegid geteuid getgid getgroups getitimer getpgid getpgrp getpid getppid getpriority getrlimit getrusage gettimeofday getuid init_module ioctl ioperm iopl ipc kill lchown link lseek lstat mkdir mknod mmap modify_ldt mount mprotect munmap nice oldfstat oldlstat oldolduname oldstat olduname open pause pipe ptrace quotactl read readdir readlink reboot rename rmdir select setdomainname setgid setgroups sethostname setitimer setpgid setpriority setregid setreuid setrlimit setsid settimeofday setuid sgetmask sigaction signal sigpending sigprocmask sigreturn sigsuspend socketcall ssetmask stat statfs stime swapoff swapon symlink sync syscall sysinfo syslog time times truncate umask umount uname unlink uselib ustat utime vhangup vm86old wait4 waitpid write
 1.2 _llseek bdflush cacheflush personality setfsgid setfsuid sysfs
 2.0 _newselect _sysctl accept bind connect fdatasync flock getdents getpagesize getpeername getsid getsockname getsockopt listen mlock mlockall mremap msgctl msgget msgrcv msgsnd msync munlock munlockall nanosleep readv recv recvfrom recvmsg sched_get_priority_max sched_get_priority_min sched_getparam sched_getscheduler sched_rr_get_interval sched_setparam sched_setscheduler sched_yield semctl semget semop send sendmsg sendto setsockopt shmat shmctl shmdt shmget shutdown socket socketpair writev
-2.2 breakpoint capget capset chown getcwd getresgid getresuid nfsservctl pciconfig_read pciconfig_write poll prctl query_module rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait sendfile setresgid setresuid sigaltstack umount2 utimes vfork vm86
+2.2 breakpoint capget capset chown getcwd getresgid getresuid nfsservctl pciconfig_read pciconfig_write poll prctl pread64 pwrite64 query_module rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait sendfile setresgid setresuid sigaltstack umount2 utimes vfork vm86
 2.4 chown32 fchown32 fcntl64 fstat64 ftruncate64 getdents64 getegid32 geteuid32 getgid32 getgroups32 getresgid32 getresuid32 getuid32 lchown32 lstat64 madvise mincore mmap2 pciconfig_iobase pivot_root setfsgid32 setfsuid32 setgid32 setgroups32 setregid32 setresgid32 setresuid32 setreuid32 setuid32 stat64 truncate64 ugetrlimit
 2.4.8.1 usr26 usr32
 2.4.11 gettid
@@ -41,20 +41,20 @@ ADDED = """
 3.8 finit_module
 3.14 sched_getattr sched_setattr
 3.15 renameat2
-3.17 getrandom kexec_file_load membarrier memfd_create seccomp
+3.17 getrandom kexec_file_load memfd_create seccomp
 3.18 bpf
 3.19 execveat s390_pci_mmio_read s390_pci_mmio_write
 4.1 switch_endian
-4.3 userfaultfd
+4.3 membarrier userfaultfd
 4.4 mlock2
 4.5 copy_file_range
 4.6 preadv2 pwritev2
-4.8 pkey_alloc pkey_free pkey_mprotect
+4.9 pkey_alloc pkey_free pkey_mprotect
 4.11 statx
 4.12 s390_guarded_storage
 4.15 get_tls riscv_flush_icache s390_sthyi
 4.18 io_pgetevents rseq
-5.1 io_uring_enter io_uring_register io_uring_setup pidfd_send_signal
+5.1 clock_adjtime64 clock_getres_time64 clock_gettime64 clock_nanosleep_time64 clock_settime64 futex_time64 io_pgetevents_time64 io_uring_enter io_uring_register io_uring_setup mq_timedreceive_time64 mq_timedsend_time64 pidfd_send_signal ppoll_time64 pselect6_time64 recvmmsg_time64 rt_sigtimedwait_time64 sched_rr_get_interval_time64 semtimedop_time64 timer_gettime64 timer_settime64 timerfd_gettime64 timerfd_settime64 utimensat_time64
 5.2 fsconfig fsmount fsopen fspick move_mount open_tree
 5.3 clone3 pidfd_open
 5.6 openat2 pidfd_getfd
@@ -62,9 +62,55 @@ ADDED = """
 5.9 close_range
 5.10 process_madvise
 5.11 epoll_pwait2
+5.12 mount_setattr
 5.13 landlock_add_rule landlock_create_ruleset landlock_restrict_self
 5.14 memfd_secret quotactl_fd
+5.15 process_mrelease
+5.16 futex_waitv
+5.17 set_mempolicy_home_node
+6.4 riscv_hwprobe
+6.5 cachestat
+6.6 fchmodat2 map_shadow_stack
+6.7 futex_requeue futex_wait futex_wake
+6.8 listmount lsm_get_self_attr lsm_list_modules lsm_set_self_attr statmount
+6.10 mseal
+6.11 uretprobe
+6.13 getxattrat listxattrat removexattrat setxattrat
+6.15 open_tree_attr
+6.17 file_getattr file_setattr
+6.18 uprobe
+6.19 listns
+7.0 rseq_slice_yield
 """
 LATER = """
-
+aarch64 6.7 map_shadow_stack
+arm 6.7 map_shadow_stack
+loongarch64 6.11 fstat newfstatat
+loongarch64 6.7 map_shadow_stack
+loongarch64 7.0 memfd_secret
+m68k 6.7 map_shadow_stack
+mips 6.7 map_shadow_stack
+mips64 6.7 map_shadow_stack
+mips64n32 6.7 map_shadow_stack
+mipsel 6.7 map_shadow_stack
+mipsel64 6.7 map_shadow_stack
+mipsel64n32 6.7 map_shadow_stack
+parisc 6.5 cacheflush
+parisc 6.7 map_shadow_stack
+parisc64 6.5 cacheflush
+parisc64 6.7 map_shadow_stack
+ppc 6.7 map_shadow_stack
+ppc64 6.7 map_shadow_stack
+ppc64le 6.7 map_shadow_stack
+riscv64 6.7 map_shadow_stack
+s390 6.4 memfd_secret
+s390 6.7 map_shadow_stack
+s390x 6.4 memfd_secret
+s390x 6.7 map_shadow_stack
+sh 6.10 sync_file_range2
+sh 6.7 map_shadow_stack
+sheb 6.10 sync_file_range2
+sheb 6.7 map_shadow_stack
+x32 6.7 map_shadow_stack
+x86 6.7 map_shadow_stack
 """

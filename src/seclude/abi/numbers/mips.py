@@ -4,13 +4,13 @@ TABLE = """
 4000 syscall exit fork read write open close waitpid creat link unlink execve chdir time mknod chmod lchown break!
 4019 lseek getpid mount umount setuid getuid stime ptrace alarm
 4029 pause utime stty! gtty! access nice ftime! sync kill rename mkdir rmdir dup pipe times prof! brk setgid getgid
-4048 signal geteuid getegid acct umount2 lock! ioctl fcntl mpx! setpgid ulimit!
+4048 signal! geteuid getegid acct umount2 lock! ioctl fcntl mpx! setpgid ulimit!
 4060 umask chroot ustat dup2 getppid getpgrp setsid sigaction sgetmask ssetmask setreuid setregid sigsuspend sigpending
 4074 sethostname setrlimit getrlimit getrusage gettimeofday settimeofday getgroups setgroups
 4083 symlink
 4085 readlink uselib! swapon reboot readdir mmap munmap truncate ftruncate fchmod fchown getpriority setpriority
-4098 profil! statfs fstatfs ioperm socketcall syslog setitimer getitimer stat lstat fstat
-4110 iopl vhangup idle! vm86 wait4 swapoff sysinfo ipc fsync sigreturn clone setdomainname uname modify_ldt adjtimex
+4098 profil! statfs fstatfs ioperm! socketcall syslog setitimer getitimer stat lstat fstat
+4110 iopl! vhangup idle! vm86! wait4 swapoff sysinfo ipc fsync sigreturn clone setdomainname uname modify_ldt! adjtimex
 4125 mprotect sigprocmask create_module! init_module delete_module get_kernel_syms! quotactl getpgid fchdir bdflush!
 4135 sysfs personality afs_syscall! setfsuid setfsgid _llseek getdents _newselect flock msync readv writev cacheflush
 4148 cachectl sysmips
@@ -31,7 +31,7 @@ TABLE = """
 4280 add_key request_key keyctl set_thread_area inotify_init inotify_add_watch inotify_rm_watch migrate_pages openat
 4289 mkdirat mknodat fchownat futimesat fstatat64 unlinkat renameat linkat symlinkat readlinkat fchmodat faccessat
 4301 pselect6 ppoll unshare splice sync_file_range tee vmsplice move_pages set_robust_list get_robust_list kexec_load
-4312 getcpu epoll_pwait ioprio_set ioprio_get utimensat signalfd timerfd eventfd fallocate timerfd_create
+4312 getcpu epoll_pwait ioprio_set ioprio_get utimensat signalfd timerfd! eventfd fallocate timerfd_create
 4322 timerfd_gettime timerfd_settime signalfd4 eventfd2 epoll_create1 dup3 pipe2 inotify_init1 preadv pwritev
 4332 rt_tgsigqueueinfo perf_event_open accept4 recvmmsg fanotify_init fanotify_mark prlimit64 name_to_handle_at
 4340 open_by_handle_at clock_adjtime syncfs sendmmsg setns process_vm_readv process_vm_writev kcmp finit_module

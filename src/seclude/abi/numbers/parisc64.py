@@ -12,10 +12,10 @@ TABLE = """
 117 shutdown fsync madvise clone setdomainname sendfile recvfrom adjtimex mprotect sigprocmask
 128 init_module delete_module
 131 quotactl getpgid fchdir bdflush! sysfs personality
-138 setfsuid setfsgid
-141 getdents _newselect flock msync readv writev getsid fdatasync _sysctl! mlock munlock mlockall munlockall
-154 sched_setparam sched_getparam sched_setscheduler sched_getscheduler sched_yield sched_get_priority_max
-160 sched_get_priority_min sched_rr_get_interval nanosleep mremap setresuid getresuid sigaltstack
+138 setfsuid setfsgid _llseek! getdents _newselect flock msync readv writev getsid fdatasync _sysctl! mlock munlock
+152 mlockall munlockall sched_setparam sched_getparam sched_setscheduler sched_getscheduler sched_yield
+159 sched_get_priority_max sched_get_priority_min sched_rr_get_interval nanosleep mremap setresuid getresuid
+166 sigaltstack
 168 poll
 170 setresgid getresgid prctl rt_sigreturn rt_sigaction rt_sigprocmask rt_sigpending rt_sigtimedwait rt_sigqueueinfo
 179 rt_sigsuspend chown setsockopt getsockopt sendmsg recvmsg semop semget semctl msgsnd msgrcv msgget msgctl shmat

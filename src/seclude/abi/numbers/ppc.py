@@ -7,18 +7,19 @@ TABLE = """
 54 ioctl fcntl mpx! setpgid ulimit! oldolduname umask chroot ustat dup2 getppid getpgrp setsid sigaction sgetmask
 69 ssetmask setreuid setregid sigsuspend sigpending sethostname setrlimit getrlimit getrusage gettimeofday settimeofday
 80 getgroups setgroups select symlink oldlstat readlink uselib! swapon reboot readdir mmap munmap truncate ftruncate
-94 fchmod fchown getpriority setpriority profil! statfs fstatfs ioperm socketcall syslog setitimer getitimer stat lstat
-108 fstat olduname iopl vhangup idle! vm86 wait4 swapoff sysinfo ipc fsync sigreturn clone setdomainname uname
-123 modify_ldt adjtimex mprotect sigprocmask create_module! init_module delete_module get_kernel_syms! quotactl getpgid
-133 fchdir bdflush! sysfs personality afs_syscall! setfsuid setfsgid _llseek getdents _newselect flock msync readv
-146 writev getsid fdatasync _sysctl! mlock munlock mlockall munlockall sched_setparam sched_getparam sched_setscheduler
-157 sched_getscheduler sched_yield sched_get_priority_max sched_get_priority_min sched_rr_get_interval nanosleep mremap
-164 setresuid getresuid query_module! poll nfsservctl! setresgid getresgid prctl rt_sigreturn rt_sigaction
-174 rt_sigprocmask rt_sigpending rt_sigtimedwait rt_sigqueueinfo rt_sigsuspend pread64 pwrite64 chown getcwd capget
-184 capset sigaltstack sendfile getpmsg! putpmsg! vfork ugetrlimit readahead mmap2 truncate64 ftruncate64 stat64
-196 lstat64 fstat64 pciconfig_read pciconfig_write pciconfig_iobase multiplexer getdents64 pivot_root fcntl64 madvise
-206 mincore gettid tkill setxattr lsetxattr fsetxattr getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr
-218 removexattr lremovexattr fremovexattr futex sched_setaffinity sched_getaffinity
+94 fchmod fchown getpriority setpriority profil! statfs fstatfs ioperm! socketcall syslog setitimer getitimer stat
+107 lstat fstat olduname iopl! vhangup idle! vm86! wait4 swapoff sysinfo ipc fsync sigreturn clone setdomainname uname
+123 modify_ldt! adjtimex mprotect sigprocmask create_module! init_module delete_module get_kernel_syms! quotactl
+132 getpgid fchdir bdflush! sysfs personality afs_syscall! setfsuid setfsgid _llseek getdents _newselect flock msync
+145 readv writev getsid fdatasync _sysctl! mlock munlock mlockall munlockall sched_setparam sched_getparam
+156 sched_setscheduler sched_getscheduler sched_yield sched_get_priority_max sched_get_priority_min
+161 sched_rr_get_interval nanosleep mremap setresuid getresuid query_module! poll nfsservctl! setresgid getresgid prctl
+172 rt_sigreturn rt_sigaction rt_sigprocmask rt_sigpending rt_sigtimedwait rt_sigqueueinfo rt_sigsuspend pread64
+180 pwrite64 chown getcwd capget capset sigaltstack sendfile getpmsg! putpmsg! vfork ugetrlimit readahead mmap2
+193 truncate64 ftruncate64 stat64 lstat64 fstat64 pciconfig_read pciconfig_write pciconfig_iobase multiplexer!
+202 getdents64 pivot_root fcntl64 madvise mincore gettid tkill setxattr lsetxattr fsetxattr getxattr lgetxattr
+214 fgetxattr listxattr llistxattr flistxattr removexattr lremovexattr fremovexattr futex sched_setaffinity
+223 sched_getaffinity
 225 tuxcall! sendfile64 io_setup io_destroy io_getevents io_submit io_cancel set_tid_address fadvise64 exit_group
 235 lookup_dcookie! epoll_create epoll_ctl epoll_wait remap_file_pages timer_create timer_settime timer_gettime
 243 timer_getoverrun timer_delete clock_settime clock_gettime clock_getres clock_nanosleep swapcontext tgkill utimes
@@ -33,7 +34,7 @@ TABLE = """
 330 accept getsockname getpeername socketpair send sendto recv recvfrom shutdown setsockopt getsockopt sendmsg recvmsg
 343 recvmmsg accept4 name_to_handle_at open_by_handle_at clock_adjtime syncfs sendmmsg setns process_vm_readv
 352 process_vm_writev finit_module kcmp sched_setattr sched_getattr renameat2 seccomp getrandom memfd_create bpf
-362 execveat switch_endian userfaultfd membarrier
+362 execveat switch_endian! userfaultfd membarrier
 378 mlock2 copy_file_range preadv2 pwritev2 kexec_file_load statx pkey_alloc pkey_free pkey_mprotect rseq io_pgetevents
 393 semget semctl shmget shmctl shmat shmdt msgget msgsnd msgrcv msgctl clock_gettime64 clock_settime64 clock_adjtime64
 406 clock_getres_time64 clock_nanosleep_time64 timer_gettime64 timer_settime64 timerfd_gettime64 timerfd_settime64

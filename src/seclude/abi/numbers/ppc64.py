@@ -2,28 +2,28 @@
 
 TABLE = """
 0 restart_syscall exit fork read write open close waitpid creat link unlink execve chdir time mknod chmod lchown break!
-18 oldstat lseek getpid mount umount setuid getuid stime ptrace alarm oldfstat pause utime stty! gtty! access nice
+18 oldstat! lseek getpid mount umount! setuid getuid stime ptrace alarm oldfstat! pause utime stty! gtty! access nice
 35 ftime! sync kill rename mkdir rmdir dup pipe times prof! brk setgid getgid signal geteuid getegid acct umount2 lock!
-54 ioctl fcntl mpx! setpgid ulimit! oldolduname umask chroot ustat dup2 getppid getpgrp setsid sigaction sgetmask
-69 ssetmask setreuid setregid sigsuspend sigpending sethostname setrlimit getrlimit getrusage gettimeofday settimeofday
-80 getgroups setgroups select symlink oldlstat readlink uselib! swapon reboot readdir mmap munmap truncate ftruncate
-94 fchmod fchown getpriority setpriority profil! statfs fstatfs ioperm socketcall syslog setitimer getitimer stat lstat
-108 fstat olduname iopl vhangup idle! vm86 wait4 swapoff sysinfo ipc fsync sigreturn clone setdomainname uname
-123 modify_ldt adjtimex mprotect sigprocmask create_module! init_module delete_module get_kernel_syms! quotactl getpgid
-133 fchdir bdflush! sysfs personality afs_syscall! setfsuid setfsgid _llseek getdents _newselect flock msync readv
-146 writev getsid fdatasync _sysctl! mlock munlock mlockall munlockall sched_setparam sched_getparam sched_setscheduler
-157 sched_getscheduler sched_yield sched_get_priority_max sched_get_priority_min sched_rr_get_interval nanosleep mremap
-164 setresuid getresuid query_module! poll nfsservctl! setresgid getresgid prctl rt_sigreturn rt_sigaction
-174 rt_sigprocmask rt_sigpending rt_sigtimedwait rt_sigqueueinfo rt_sigsuspend pread64 pwrite64 chown getcwd capget
-184 capset sigaltstack sendfile getpmsg! putpmsg! vfork ugetrlimit readahead
-198 pciconfig_read pciconfig_write pciconfig_iobase multiplexer getdents64 pivot_root
+54 ioctl fcntl mpx! setpgid ulimit! oldolduname! umask chroot ustat dup2 getppid getpgrp setsid sigaction! sgetmask
+69 ssetmask setreuid setregid sigsuspend! sigpending! sethostname setrlimit getrlimit! getrusage gettimeofday
+79 settimeofday getgroups setgroups select! symlink oldlstat! readlink uselib! swapon reboot readdir! mmap munmap
+92 truncate ftruncate fchmod fchown getpriority setpriority profil! statfs fstatfs ioperm! socketcall syslog setitimer
+105 getitimer stat lstat fstat olduname! iopl! vhangup idle! vm86! wait4 swapoff sysinfo ipc fsync sigreturn! clone
+121 setdomainname uname modify_ldt! adjtimex mprotect sigprocmask! create_module! init_module delete_module
+130 get_kernel_syms! quotactl getpgid fchdir bdflush! sysfs personality afs_syscall! setfsuid setfsgid _llseek getdents
+142 _newselect flock msync readv writev getsid fdatasync _sysctl! mlock munlock mlockall munlockall sched_setparam
+155 sched_getparam sched_setscheduler sched_getscheduler sched_yield sched_get_priority_max sched_get_priority_min
+161 sched_rr_get_interval nanosleep mremap setresuid getresuid query_module! poll nfsservctl! setresgid getresgid prctl
+172 rt_sigreturn rt_sigaction rt_sigprocmask rt_sigpending rt_sigtimedwait rt_sigqueueinfo rt_sigsuspend pread64
+180 pwrite64 chown getcwd capget capset sigaltstack sendfile getpmsg! putpmsg! vfork ugetrlimit readahead
+198 pciconfig_read pciconfig_write pciconfig_iobase multiplexer! getdents64 pivot_root
 205 madvise mincore gettid tkill setxattr lsetxattr fsetxattr getxattr lgetxattr fgetxattr listxattr llistxattr
 217 flistxattr removexattr lremovexattr fremovexattr futex sched_setaffinity sched_getaffinity
 225 tuxcall!
 227 io_setup io_destroy io_getevents io_submit io_cancel set_tid_address fadvise64 exit_group lookup_dcookie!
 236 epoll_create epoll_ctl epoll_wait remap_file_pages timer_create timer_settime timer_gettime timer_getoverrun
 244 timer_delete clock_settime clock_gettime clock_getres clock_nanosleep swapcontext tgkill utimes statfs64 fstatfs64
-255 rtas sys_debug_setcontext
+255 rtas sys_debug_setcontext!
 258 migrate_pages mbind get_mempolicy set_mempolicy mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify
 267 mq_getsetattr kexec_load add_key request_key keyctl waitid ioprio_set ioprio_get inotify_init inotify_add_watch
 277 inotify_rm_watch spu_run spu_create pselect6 ppoll unshare splice tee vmsplice openat mkdirat mknodat fchownat

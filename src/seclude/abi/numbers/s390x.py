@@ -17,7 +17,7 @@ TABLE = """
 72 sigsuspend sigpending sethostname setrlimit
 77 getrusage gettimeofday settimeofday
 83 symlink
-85 readlink uselib! swapon reboot readdir mmap munmap truncate ftruncate fchmod
+85 readlink uselib! swapon reboot readdir! mmap munmap truncate ftruncate fchmod
 96 getpriority setpriority
 99 statfs fstatfs
 102 socketcall syslog setitimer getitimer stat lstat fstat
@@ -45,8 +45,8 @@ TABLE = """
 284 inotify_init inotify_add_watch inotify_rm_watch migrate_pages openat mkdirat mknodat fchownat futimesat newfstatat
 294 unlinkat renameat linkat symlinkat readlinkat fchmodat faccessat pselect6 ppoll unshare set_robust_list
 305 get_robust_list splice sync_file_range tee vmsplice move_pages getcpu epoll_pwait utimes fallocate utimensat
-316 signalfd timerfd eventfd timerfd_create timerfd_settime timerfd_gettime signalfd4 eventfd2 inotify_init1 pipe2 dup3
-327 epoll_create1 preadv pwritev rt_tgsigqueueinfo perf_event_open fanotify_init fanotify_mark prlimit64
+316 signalfd timerfd! eventfd timerfd_create timerfd_settime timerfd_gettime signalfd4 eventfd2 inotify_init1 pipe2
+326 dup3 epoll_create1 preadv pwritev rt_tgsigqueueinfo perf_event_open fanotify_init fanotify_mark prlimit64
 335 name_to_handle_at open_by_handle_at clock_adjtime syncfs setns process_vm_readv process_vm_writev
 342 s390_runtime_instr kcmp finit_module sched_setattr sched_getattr renameat2 seccomp getrandom memfd_create bpf
 352 s390_pci_mmio_write s390_pci_mmio_read execveat userfaultfd membarrier recvmmsg sendmmsg socket socketpair bind

@@ -17,7 +17,7 @@ TABLE = """
 173 ioperm create_module! init_module delete_module get_kernel_syms! query_module! quotactl nfsservctl! getpmsg!
 182 putpmsg! afs_syscall! tuxcall! security! gettid readahead setxattr lsetxattr fsetxattr getxattr lgetxattr fgetxattr
 194 listxattr llistxattr flistxattr removexattr lremovexattr fremovexattr tkill time futex sched_setaffinity
-204 sched_getaffinity set_thread_area io_setup io_destroy io_getevents io_submit io_cancel get_thread_area
+204 sched_getaffinity set_thread_area! io_setup io_destroy io_getevents io_submit io_cancel get_thread_area!
 212 lookup_dcookie! epoll_create epoll_ctl_old! epoll_wait_old! remap_file_pages getdents64 set_tid_address
 219 restart_syscall semtimedop fadvise64 timer_create timer_settime timer_gettime timer_getoverrun timer_delete
 227 clock_settime clock_gettime clock_getres clock_nanosleep exit_group epoll_wait epoll_ctl tgkill utimes vserver!
