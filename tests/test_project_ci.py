@@ -1,0 +1,68 @@
+"""The files around the code agree with it: what .ci/run installs, what Makefile says, what the changelog knows."""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import os
+import re
+import tomllib
+
+import seclude as package
+from support import ROOT
+
+NEEDS = ("need_program", "need_header", "need_system_module")
+
+
+def installed():
+    """The packages that .ci/run installs."""
+    command = re.search(r"apt-get [^\n]*install[^\\]*((?:\\\n[^\\\n]*)+)", (ROOT / ".ci/run").read_text())
+    assert command
+    return command[1].replace("\\", " ").split()
+
+
+def needs():
+    """Each need_* call in the tests with the package it names; where that is put together, a pattern."""
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in NEEDS):
+                continue
+            last = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg == "package")][-1]
+            parts = last.values if isinstance(last, ast.JoinedStr) else [last]
+            yield f"{path.relative_to(ROOT)}:{node.lineno}", "".join(str(p.value) if isinstance(p, ast.Constant) else "*" for p in parts)
+
+
+def test_continuous_run_installs_what_tests_need():
+    packages = installed()
+    for place, pattern in needs():
+        assert fnmatch.filter(packages, pattern), f"{place} needs {pattern}, which .ci/run does not install"
+
+
+def test_continuous_run_is_a_program():
+    assert os.access(ROOT / ".ci/run", os.X_OK)
+
+
+def test_changelog_knows_the_version_or_has_it_unreleased():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert f"## [{package.__version__}]" in text or "## [Unreleased]" in text
+
+
+def test_the_package_needs_the_standard_library_only():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["project"]["dependencies"] == []
+
+
+def test_every_ignored_lint_rule_has_its_reason():
+    text = (ROOT / "pyproject.toml").read_text()
+    lines = text[text.index("ignore = [") : text.index("]", text.index("ignore = ["))].splitlines()[1:]
+    assert lines
+    for line in lines:
+        assert re.search(r'",\s+# \S', line), line
+
+
+def test_rooms_are_all_under_the_room_contract():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    layers = set(project["tool"]["importlinter"]["contracts"][0]["layers"])
+    here = ROOT / "src/seclude"
+    rooms = {f"seclude.{path.name}" for path in here.iterdir() if (path / "__init__.py").exists()} | {"seclude.errors"}
+    assert rooms == layers
