@@ -1,0 +1,174 @@
+"""Text into logical lines of tokens.
+
+A logical line is one physical line, or several: it goes on while a ``(`` or ``{`` is open, and after a line that ends
+with a comma. A line that begins with a word only rules and header lines begin with ends an unclosed bracket, so that
+one missing ``)`` does not swallow the rest of a file.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from seclude.errors import Diagnostic, PolicyError, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Faults", "LogicalLine", "Token", "decode", "logical_lines"]
+
+#: a report longer than this helps nobody
+MOST_FAULTS = 20
+#: no call, constant or parameter has a longer name; no 64-bit number more digits
+LONGEST_WORD = 64
+
+_TOKEN = re.compile(
+    r"""(?P<blank>[ \t\f]+)|(?P<comment>\#.*)|(?P<group>@[A-Za-z0-9_][A-Za-z0-9_-]*)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)
+      |(?P<number>[0-9][0-9A-Za-z_]*)|(?P<op>\.\.|==|!=|<=|>=|<<|[<>&|~(){},:.-])|(?P<bad>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+_STARTS = re.compile(
+    r"[ \t]*(?:(?:allow|log|notify|kill|kill_thread|kill_process|default|arch|badarch|x32|unknown|negative|tables|include|on)[ \t]"
+    r"|(?:errno|trap|trace)[ \t]*\()"
+)
+
+
+class Token(NamedTuple):
+    """``kind`` is group, name, number, op or end; ``line`` and ``column`` count from 1."""
+
+    kind: str
+    text: str
+    line: int
+    column: int
+
+
+class LogicalLine(NamedTuple):
+    """The tokens of one rule or header line (an ``end`` token is last), and the first physical line's text."""
+
+    tokens: list[Token]
+    line: int
+    text: str
+
+
+class Faults:
+    """The faults found so far in one text, and how to place them. Collecting stops at `MOST_FAULTS`."""
+
+    def __init__(self, file: str, lines: list[str]) -> None:
+        self.file = file
+        self.lines = lines
+        self.found: list[Diagnostic] = []
+
+    @property
+    def full(self) -> bool:
+        return len(self.found) >= MOST_FAULTS
+
+    def span(self, first: Token, last: Token | None = None) -> Span:
+        """From ``first`` to the end of ``last``, cut at the end of the first one's line."""
+        last = last or first
+        source = self.lines[first.line - 1] if first.line <= len(self.lines) else ""
+        end = last.column + max(1, len(last.text)) if last.line == first.line else len(source) + 1
+        return Span(self.file, first.line, first.column, max(end, first.column + 1), source)
+
+    def add(self, message: str, span: Span | None, remedy: str = "") -> None:
+        if not self.full:
+            self.found.append(Diagnostic(message, span, remedy))
+
+    def check(self) -> None:
+        """Raise `PolicyError` if there is anything to report."""
+        if self.found:
+            more = [Diagnostic(f"{self.file}: there may be more faults; the first {MOST_FAULTS} are shown")] if self.full else []
+            raise PolicyError(self.found + more)
+
+
+def decode(text: str | bytes, file: str) -> str:
+    """UTF-8 bytes, or text, without a byte order mark. Raises `PolicyError` for anything else."""
+    if isinstance(text, bytes):
+        try:
+            text = text.decode("utf-8")
+        except UnicodeDecodeError as error:
+            line = text.count(b"\n", 0, error.start) + 1
+            raise PolicyError(
+                f"{file}:{line}: not a policy: byte 0x{text[error.start]:02x} at offset {error.start} is not UTF-8 text",
+                "a policy is a text file; compiled filters and binaries cannot be read here",
+            ) from None
+    return text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
+
+
+def _tokens(text: str, number: int, faults: Faults) -> Iterator[Token]:
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup or "bad"
+        if kind in ("blank", "comment"):
+            continue
+        token = Token(kind, match.group(), number, match.start() + 1)
+        if kind == "bad":
+            faults.add(f"unexpected character {token.text!r}", faults.span(token), _remedy(token.text))
+            if faults.full:
+                return
+            continue
+        if len(token.text) > LONGEST_WORD:
+            faults.add(f"a word of {len(token.text)} characters; no name or number is longer than {LONGEST_WORD}", faults.span(token))
+            token = Token(kind, token.text[:LONGEST_WORD], number, token.column)
+        yield token
+
+
+def _remedy(character: str) -> str:
+    match character:
+        case "=":
+            return "equality is written '=='"
+        case "!":
+            return "negation is written 'not', inequality '!='"
+        case "^" | "+" | "*" | "/" | "%":
+            return "the operators are & | ~ << and comparisons"
+        case "@":
+            return "a group is written @name"
+        case "'" | '"':
+            return "names are written without quotes"
+        case ";":
+            return "one rule a line"
+    return "" if character.isprintable() else "a policy is plain text"
+
+
+def logical_lines(text: str, faults: Faults) -> Iterator[LogicalLine]:
+    """Every non-empty logical line. Unexpected characters are reported and skipped."""
+    tokens: list[Token] = []
+    depth = 0
+    for number, line in enumerate(faults.lines, 1):
+        if tokens and depth > 0 and _STARTS.match(line):
+            yield _finish(tokens, faults)
+            tokens, depth = [], 0
+        if faults.full:
+            return
+        # A raw tail: file names may hold what is no token
+        if not tokens and re.match(r"[ \t]*include[ \t]", line):
+            yield _include(line, number)
+            continue
+        before = len(faults.found)
+        fresh = list(_tokens(line, number, faults))
+        if len(faults.found) > before:
+            tokens, depth = [], 0
+            continue
+        for token in fresh:
+            depth += (token.text in "({") - (token.text in ")}") if token.kind == "op" else 0
+        tokens += fresh
+        if tokens and depth <= 0 and tokens[-1].text != ",":
+            yield _finish(tokens, faults)
+            tokens, depth = [], 0
+    if tokens:
+        yield _finish(tokens, faults)
+
+
+def _finish(tokens: list[Token], faults: Faults) -> LogicalLine:
+    last = tokens[-1]
+    end = Token("end", "", last.line, last.column + len(last.text))
+    return LogicalLine([*tokens, end], tokens[0].line, faults.lines[tokens[0].line - 1])
+
+
+def _include(line: str, number: int) -> LogicalLine:
+    body = re.sub(r"(^|[ \t])#.*", "", line).rstrip()
+    start = len(body) - len(body.lstrip())
+    word = Token("name", "include", number, start + 1)
+    rest = body[start + 7 :]
+    name = rest.strip()
+    at = start + 7 + (len(rest) - len(rest.lstrip())) + 1
+    tokens = [word, *([Token("file", name, number, at)] if name else []), Token("end", "", number, at + len(name))]
+    return LogicalLine(tokens, number, line)
