@@ -1,0 +1,68 @@
+"""A compiled policy packed for the run path: both filters, the texts that explain them, and what is said when it is loaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from seclude._version import __version__
+from seclude.compiler.artifact import Artifact
+from seclude.compiler.build import compile, compile_decision
+from seclude.decision.nodes import END, reachable
+from seclude.decision.reporting import reported
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from seclude.decision.value import Decision
+    from seclude.policy import Policy
+
+__all__ = ["ACTIONS", "pack"]
+
+#: the upper half of a RET word → the action's name in the policy language (linux/seccomp.h)
+ACTIONS = {
+    0x8000_0000: "kill_process",
+    0x0000_0000: "kill_thread",
+    0x0003_0000: "trap",
+    0x0005_0000: "errno",
+    0x7FC0_0000: "notify",
+    0x7FF0_0000: "trace",
+    0x7FFC_0000: "log",
+    0x7FFF_0000: "allow",
+}
+_PERMIT = ("log", "allow")
+
+
+def pack(policy: Policy, name: str, native: str, overrides: Iterable[tuple[str, str]] = ()) -> Artifact:
+    """Compile ``policy`` and ``reported(policy)``, both proven. Raises as `seclude.compiler.compile` does."""
+    plain = compile(policy)
+    byteorder = plain.program.byteorder
+    told = compile_decision(reported(plain.decision), byteorder)
+    return Artifact(
+        name, policy.sources, byteorder, native, bytes(plain), told.to_bytes(), _summary(policy, plain.decision, len(plain), len(told)), overrides
+    )
+
+
+def _summary(policy: Policy, decision: Decision, plain: int, told: int) -> dict[str, str]:
+    from seclude.abi import TABLES
+
+    kinds = {ACTIONS.get(value & 0xFFFF_0000, "unknown") for value in decision.leaves()}
+    return {
+        "version": __version__,
+        "tables": TABLES,
+        "calls": str(_permitted(policy, decision)),
+        "default": str(policy.effective.default),
+        "architectures": ", ".join(arch.name for arch in policy.architectures),
+        "instructions": str(plain),
+        "reported_instructions": str(told),
+        "actions": ", ".join(kind for kind in ACTIONS.values() if kind in kinds),
+    }
+
+
+def _permitted(policy: Policy, decision: Decision) -> int:
+    """How many calls of the first architecture are permitted with some arguments at least."""
+    first = policy.architectures[0]
+    count = 0
+    for number in set(policy.calls_of(first).values()):
+        ends = reachable([decision.of_call(first.token, number)])
+        count += any(node.level == END and ACTIONS.get(node.value & 0xFFFF_0000) in _PERMIT for node in ends)
+    return count
