@@ -7,6 +7,7 @@ A file is rewritten only when its content changed, which keeps repeated builds i
 from __future__ import annotations
 
 import importlib
+import textwrap
 from typing import TYPE_CHECKING, ClassVar
 
 from pygments import token
@@ -14,6 +15,7 @@ from pygments.lexer import RegexLexer, words
 
 from seclude import abi, policy
 from seclude.cli import main
+from seclude.policy import parser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -51,16 +53,24 @@ class PolicyLexer(RegexLexer):
 
 def presets() -> Iterable[str]:
     """Each preset with its whole text."""
-    for name in policy.PRESETS:
-        yield f"### `{name}`\n"
+    for name, about in policy.PRESETS.items():
+        yield f"## `{name}`\n"
+        yield f"{about[0].upper()}{about[1:].rstrip('.')}.\n"
         yield f"```seclude\n{policy.preset_text(name).rstrip()}\n```\n"
+
+
+def grammar() -> Iterable[str]:
+    """The grammar that opens the parser's module, without its example: the last indented block of the docstring."""
+    text = textwrap.dedent((parser.__doc__ or "").split("::\n")[-1].rpartition("\n\n")[0])
+    yield f"```text\n{text.strip()}\n```\n"
 
 
 def groups() -> Iterable[str]:
     """Each group with its members."""
-    for name in policy.GROUPS:
-        yield f"### `@{name.lstrip('@')}`\n"
-        yield ", ".join(f"`{call}`" for call in sorted(policy.group(name))) + "\n"
+    for group in policy.GROUPS.values():
+        yield f"## `@{group.name}`\n"
+        yield f"{group.about[0].upper()}{group.about[1:].rstrip('.')}." + (" As systemd's.\n" if group.systemd else "\n")
+        yield ", ".join(f"`{call}`" for call in group.calls) + "\n"
 
 
 def commands() -> Iterable[str]:
@@ -82,6 +92,7 @@ def architectures() -> Iterable[str]:
 
 
 FRAGMENTS: dict[str, Callable[[], Iterable[str]]] = {
+    "grammar.md": grammar,
     "presets.md": presets,
     "groups.md": groups,
     "commands.md": commands,
