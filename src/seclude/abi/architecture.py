@@ -30,6 +30,8 @@ X32_BIT = 0x40000000
 
 #: the calls that carry other calls inside: what they do is decided by their first argument
 _MULTIPLEXERS = ("socketcall", "ipc")
+# types.MappingProxyType, without importing types: the tables are everyone's, and nobody may change them.
+_View = type(type.__dict__)
 
 
 class Architecture:
@@ -106,8 +108,8 @@ class Architecture:
         return calls
 
     def calls(self) -> Mapping[str, int]:
-        """Every call of the table, name to number: current, retired and private ones; x32's with bit 30 set. Do not change it."""
-        return self._calls if self._calls is not None else self._load()
+        """Every call of the table, name to number: current, retired and private ones; x32's with bit 30 set. Read-only."""
+        return _View(self._calls if self._calls is not None else self._load())
 
     def number(self, name: str) -> int | None:
         """The number of the call ``name``, or None where this architecture has no such call. Synonyms are understood."""
@@ -140,7 +142,7 @@ class Architecture:
         """Second names of a number (arm's ``arm_sync_file_range``) to the name that `call_name` gives."""
         if self._calls is None:
             self._load()
-        return self._synonyms
+        return _View(self._synonyms)
 
     @property
     def multiplexers(self) -> tuple[str, ...]:
