@@ -94,9 +94,7 @@ def main(arguments: Arguments) -> int:
         rows = _by_number(number, chosen or abi.ALL, word)
         single = bool(chosen) and len(rows) == 1
     elif not word or any(c in word for c in "*?["):
-        rows = _by_pattern(
-            word or "*", chosen or (abi.native(),) + (abi.companions(abi.native()) if word else ()), bool(chosen) or not word
-        )
+        rows = _by_pattern(word or "*", chosen)
     else:
         rows = [_by_name(word, chosen or abi.ALL)]
         single = True
