@@ -1,0 +1,135 @@
+"""ptrace(2), as much of it as watching needs: seize, resume, listen, and what a stopped thread was doing.
+
+The problem: a call that the kernel answers with death (kill_process, kill_thread) is never shown to anyone. A seized
+thread stops once more on its way out (PTRACE_EVENT_EXIT) with its registers still those of the fatal call.
+
+Rejected: PTRACE_ATTACH (sends a SIGSTOP that the target can see), PTRACE_SYSCALL (stops every call, allowed ones too),
+and taking the architecture from the code segment: ``int 0x80`` from 64-bit code is an i386 call. PTRACE_GET_SYSCALL_INFO
+(Linux 5.3) says which it was.
+
+What can still go wrong: every request fails with ESRCH once the thread is killed under us; callers take that as "gone".
+All requests must come from the thread that seized. A process made with CLONE_UNTRACED is not followed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+import sys
+
+__all__ = [
+    "EVENT_CLONE",
+    "EVENT_EXEC",
+    "EVENT_EXIT",
+    "EVENT_FORK",
+    "EVENT_STOP",
+    "EVENT_VFORK",
+    "OBSERVE",
+    "call_at_stop",
+    "event_message",
+    "listen",
+    "resume",
+    "seize",
+    "signal_info",
+    "supported",
+]
+
+EVENT_FORK, EVENT_VFORK, EVENT_CLONE, EVENT_EXEC, EVENT_EXIT, EVENT_STOP = 1, 2, 3, 4, 6, 128
+#: TRACEFORK | TRACEVFORK | TRACECLONE | TRACEEXEC | TRACEEXIT | EXITKILL
+OBSERVE = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 20
+
+_SEIZE, _CONT, _LISTEN = 0x4206, 7, 0x4208
+_GETEVENTMSG, _GETSIGINFO, _GETREGSET, _GET_SYSCALL_INFO = 0x4201, 0x4202, 0x4204, 0x420E
+_NT_PRSTATUS = 1
+
+_ptrace = ctypes.PyDLL(None, use_errno=True).ptrace
+_ptrace.restype = ctypes.c_long
+_ptrace.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+
+_I386 = 0x40000003
+_machine = os.uname().machine
+_wide = sys.maxsize > 1 << 32
+
+
+class _Vector(ctypes.Structure):
+    """struct iovec."""
+
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+def _request(request: int, tid: int, address: int = 0, data: int = 0) -> None:
+    if _ptrace(request, tid, address, data) == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def supported() -> bool:
+    """Whether a stopped thread's call can be read here: the register layouts known are those of x86 and arm64."""
+    return _machine in ("x86_64", "i686", "i586", "i486", "i386", "aarch64")
+
+
+def seize(pid: int, options: int = OBSERVE) -> None:
+    """Start to watch, without stopping it. OSError EPERM: another tracer, or not ours to watch (Yama, capabilities)."""
+    _request(_SEIZE, pid, 0, options)
+
+
+def resume(tid: int, signal: int = 0) -> None:
+    """Let a stopped thread go on, with ``signal`` delivered."""
+    _request(_CONT, tid, 0, signal)
+
+
+def listen(tid: int) -> None:
+    """Leave a thread in its group stop, and hear of what ends it."""
+    _request(_LISTEN, tid)
+
+
+def event_message(tid: int) -> int:
+    """What belongs to the event: the new process's id, the thread id before exec, or the status at exit."""
+    value = ctypes.c_ulong()
+    _request(_GETEVENTMSG, tid, 0, ctypes.addressof(value))
+    return value.value
+
+
+def signal_info(tid: int) -> bytes:
+    """The 128 bytes of siginfo_t of the signal about to be delivered."""
+    buffer = ctypes.create_string_buffer(128)
+    _request(_GETSIGINFO, tid, 0, ctypes.addressof(buffer))
+    return buffer.raw
+
+
+def call_at_stop(tid: int) -> tuple[int, int, int, tuple[int, ...]]:
+    """``(nr, arch, ip, args)`` of the call the stopped thread is in, as a filter would see it; nr is -1 outside of any."""
+    info = ctypes.create_string_buffer(96)
+    if _ptrace(_GET_SYSCALL_INFO, tid, len(info), ctypes.addressof(info)) < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    arch, ip = struct.unpack_from("=IQ", info.raw, 4)
+    registers = ctypes.create_string_buffer(1024)
+    vector = _Vector(ctypes.addressof(registers), len(registers))
+    _request(_GETREGSET, tid, _NT_PRSTATUS, ctypes.addressof(vector))
+    nr, args = _call(registers.raw[: vector.length], arch)
+    return nr, arch, ip, args
+
+
+def _call(raw: bytes, arch: int) -> tuple[int, tuple[int, ...]]:
+    """Number and arguments out of a user_regs_struct. Sources: arch/x86/include/asm/user_{32,64}.h, asm/syscall.h; arm64 ptrace.h."""
+    if _machine == "aarch64":
+        if len(raw) >= 34 * 8:
+            words = struct.unpack_from("=34Q", raw)
+            return _signed(words[8]), words[0:6]
+        words = struct.unpack_from("=18I", raw)  # a 32-bit task: r0..r15, cpsr, orig_r0
+        return _signed(words[7]), (words[17], *words[1:6])
+    if len(raw) == 17 * 4:  # a 32-bit task: ebx ecx edx esi edi ebp eax xds xes xfs xgs orig_eax eip cs eflags esp ss
+        words = struct.unpack("=17I", raw)
+        return _signed(words[11]), words[0:6]
+    words = struct.unpack_from("=27Q", raw)  # r15 r14 r13 r12 bp bx r11 r10 r9 r8 ax cx dx si di orig_ax ip ...
+    if arch == _I386:
+        low = [word & 0xFFFFFFFF for word in words]
+        return _signed(words[15]), (low[5], low[11], low[12], low[13], low[14], low[4])
+    return _signed(words[15]), (words[14], words[13], words[12], words[7], words[9], words[8])
+
+
+def _signed(word: int) -> int:
+    word &= 0xFFFFFFFF
+    return word - (1 << 32) if word >> 31 else word

@@ -1,0 +1,112 @@
+"""What is asked of a run, and what came of it: two plain classes that travel between processes.
+
+Neither is a dataclass: the run path cannot afford the import.
+"""
+
+from __future__ import annotations
+
+from seclude.supervise.record import Denial
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from seclude.compiler.artifact import Artifact
+    from seclude.sandbox.limits import Limits
+
+__all__ = ["Job", "Result"]
+
+
+class Job:
+    """One run: ``argv`` and ``environment`` (``NAME=value``) as bytes, ``cwd`` or None, the compiled policy, limits, options.
+
+    ``capture`` names which of 1 (stdout) and 2 (stderr) are collected into the result; ``stdin`` is bytes to feed, or None to
+    leave descriptor 0. ``report`` and ``ptrace`` false do without that mechanism.
+    """
+
+    __slots__ = ("argv", "artifact", "capture", "cwd", "environment", "limits", "ptrace", "report", "stdin", "umask")
+
+    def __init__(
+        self,
+        argv: list[bytes],
+        environment: list[bytes],
+        artifact: Artifact,
+        limits: Limits,
+        *,
+        cwd: bytes | None = None,
+        capture: tuple[int, ...] = (),
+        stdin: bytes | None = None,
+        report: bool = True,
+        ptrace: bool = True,
+        umask: int | None = None,
+    ) -> None:
+        self.argv = argv
+        self.environment = environment
+        self.artifact = artifact
+        self.limits = limits
+        self.cwd = cwd
+        self.capture = capture
+        self.stdin = stdin
+        self.report = report
+        self.ptrace = ptrace
+        self.umask = umask
+
+
+class Result:
+    """How a run ended.
+
+    ``code``      what a shell would show: the exit status, 128 + signal, 124 where ``wall`` ended it, 126 and 127 where it never began
+    ``status``    the exit status, or None
+    ``signal``    the signal that ended it, or None
+    ``stdout``, ``stderr``  what was captured (bytes), or None
+    ``cpu``       seconds of user and system time of all processes
+    ``wall``      seconds from start to end
+    ``memory``    peak bytes: of all processes together where a cgroup counts them, else of the largest one
+    ``denials``   what was denied, each kind once (`seclude.supervise.record.Denial`)
+    ``overflow``  denied calls beyond the number of kinds that are kept apart
+    ``limit``     the limit that ended it ("wall", "cpu", "memory", "output"), or ""
+    ``ended_by``  how what was left at the end was ended: "" (nothing was left), "cgroup", "subreaper"
+    ``reporting`` what was in force: "notify+ptrace", "notify", "ptrace" or "none"
+    ``error``     why the command could not be started, or ""
+    ``notes``     what the user should know, each a sentence
+    """
+
+    __slots__ = (
+        "code", "cpu", "denials", "ended_by", "error", "limit", "memory", "notes", "overflow", "reporting", "signal", "status", "stderr",
+        "stdout", "wall",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.code = 125
+        self.status: int | None = None
+        self.signal: int | None = None
+        self.stdout: bytes | None = None
+        self.stderr: bytes | None = None
+        self.cpu = 0.0
+        self.wall = 0.0
+        self.memory = 0
+        self.denials: list[Denial] = []
+        self.overflow = 0
+        self.limit = ""
+        self.ended_by = ""
+        self.reporting = "none"
+        self.error = ""
+        self.notes: list[str] = []
+
+    def __repr__(self) -> str:
+        return f"Result(code={self.code}, denials={self.denials!r})"
+
+    def to_plain(self) -> dict[str, Any]:
+        """All fields as plain values."""
+        out: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        out["denials"] = [denial.to_plain() for denial in self.denials]
+        return out
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Result:
+        """The inverse of `to_plain`."""
+        out = cls()
+        for name, value in plain.items():
+            setattr(out, name, value)
+        out.denials = [Denial.from_plain(one) for one in plain["denials"]]
+        return out

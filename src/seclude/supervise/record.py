@@ -1,0 +1,87 @@
+"""What was denied: each distinct call once, with its count, and never more than a fixed number of them.
+
+A target chooses what it asks for, so a record that grew with its questions would be its weapon. After ``limit``
+distinct entries further ones are only counted (`Record.overflow`); entries already there go on counting.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["ENTRIES", "Denial", "Record"]
+
+ENTRIES = 1000
+
+
+class Denial:
+    """One kind of denied call.
+
+    ``call`` is its name (``#N`` where the tables have none), ``arch`` the architecture's name, ``text`` the call as a
+    person reads it, with what the target showed in its memory; ``nr``, ``token``, ``ip`` and ``args`` are the raw
+    words of the first such call. ``action`` says what became of it: ``errno``, ``kill_process``, ``kill_thread``,
+    ``trap``, ``notify`` or ``trace`` (both unhandled), or ``busy`` (a listener of its own, refused while reporting). ``result`` is
+    what the target saw: an errno's name, or the signal. ``count`` is how often. ``rule``, ``reason`` and
+    ``suggestion`` are filled in at the end, where the policy's text is at hand.
+    """
+
+    __slots__ = ("action", "arch", "args", "call", "count", "ip", "nr", "reason", "result", "rule", "suggestion", "text", "token", "value")
+
+    def __init__(
+        self, *, call: str, arch: str, nr: int, token: int, ip: int, args: tuple[int, ...], text: str, action: str, result: str, value: int,
+        count: int = 1, rule: str = "", reason: str = "", suggestion: str = "",
+    ) -> None:  # fmt: skip
+        self.call = call
+        self.arch = arch
+        self.nr = nr
+        self.token = token
+        self.ip = ip
+        self.args = args
+        self.text = text
+        self.action = action
+        self.result = result
+        self.value = value
+        self.count = count
+        self.rule = rule
+        self.reason = reason
+        self.suggestion = suggestion
+
+    def __repr__(self) -> str:
+        return f"Denial({self.count}x {self.text} -> {self.result})"
+
+    def to_plain(self) -> dict[str, Any]:
+        """All fields as plain values, for the wire between processes and for JSON."""
+        out: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        out["args"] = list(self.args)
+        return out
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Denial:
+        """The inverse of `to_plain`."""
+        return cls(**{**plain, "args": tuple(plain["args"])})
+
+
+class Record:
+    """Denials in the order they first happened. ``overflow`` counts calls beyond ``limit`` distinct kinds."""
+
+    __slots__ = ("_entries", "limit", "overflow")
+
+    def __init__(self, limit: int = ENTRIES) -> None:
+        self._entries: dict[tuple[object, ...], Denial] = {}
+        self.limit = limit
+        self.overflow = 0
+
+    def add(self, key: tuple[object, ...], denial: Denial) -> None:
+        """Count ``denial`` under ``key``: what makes two calls the same for a reader."""
+        known = self._entries.get(key)
+        if known is not None:
+            known.count += denial.count
+        elif len(self._entries) < self.limit:
+            self._entries[key] = denial
+        else:
+            self.overflow += denial.count
+
+    @property
+    def denials(self) -> list[Denial]:
+        return list(self._entries.values())
