@@ -12,7 +12,7 @@ import os
 import re
 import subprocess
 
-__all__ = ["HEADERS", "NOT_CALLS", "debian_packages", "include_directory", "read_numbers", "read_table"]
+__all__ = ["HEADERS", "NOT_CALLS", "debian_packages", "include_directory", "read_macro", "read_numbers", "read_table"]
 
 #: table → (triplet of the cross package, header, macros that choose the ABI, Debian package)
 HEADERS: dict[str, tuple[str, str, tuple[str, ...], str]] = {
@@ -49,10 +49,10 @@ LOONGARCH = (
 
 #: __NR_ macros that name no call: bases, ends of ranges, and numbers that never had a name
 NOT_CALLS = re.compile(
-    r"Linux|SYSCALL_BASE|SYSCALL_MASK|OABI_SYSCALL_BASE|arch_specific_syscall|syscalls|(unused|reserved)\d+|.*_Linux|Linux_.*"
+    r"Linux|SYSCALL_BASE|SYSCALL_MASK|OABI_SYSCALL_BASE|BASE|SYSCALLS|arch_specific_syscall|syscalls|(unused|reserved)\d+|.*_Linux|Linux_.*"
 )
 
-_DEFINE = re.compile(r"#define (__NR_|__ARM_NR_)(\w+)\s+(\S.*)")
+_NUMBER = re.compile(r"__(?:NR|ARM_NR)_(\w+)")
 _NAME = re.compile(r"\b[A-Za-z_]\w*\b")
 
 
@@ -72,31 +72,28 @@ def debian_packages() -> list[str]:
 
 def read_numbers(directory: str, header: str, macros: tuple[str, ...] = ()) -> dict[str, int]:
     """Every ``__NR_name`` and ``__ARM_NR_name`` of ``header`` with its value, names that are no calls left out."""
-    command = [
-        "cc",
-        "-E",
-        "-dM",
-        "-undef",
-        "-nostdinc",
-        "-isystem",
-        directory,
-        "-isystem",
-        "/usr/include",
-        *("-D" + m for m in macros),
-        "-include",
-        header,
-        "-x",
-        "c",
-        os.devnull,
-    ]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    every = _macros(directory, header, macros)
     found = {}
-    every = dict(line.split(None, 2)[1:3] for line in text.splitlines() if len(line.split(None, 2)) == 3)
-    for line in text.splitlines():
-        match = _DEFINE.fullmatch(line)
-        if match and not NOT_CALLS.fullmatch(match[2]) and match[2] not in ("BASE", "SYSCALLS"):
-            found[match[2]] = _value(match[3], every)
+    for macro, expression in every.items():
+        match = _NUMBER.fullmatch(macro)
+        if match and not NOT_CALLS.fullmatch(match[1]):
+            found[match[1]] = _value(expression, every)
     return found
+
+
+def read_macro(directory: str, header: str, name: str) -> int:
+    """The value of the macro ``name`` after including ``header``; KeyError where there is none."""
+    every = _macros(directory, header, ())
+    return _value(every[name], every)
+
+
+def _macros(directory: str, header: str, macros: tuple[str, ...]) -> dict[str, str]:
+    """Every macro without parameters that ``header`` leaves defined, with its unexpanded text."""
+    include = ("-undef", "-nostdinc", "-isystem", directory, "-isystem", "/usr/include")
+    command = ["cc", "-E", "-dM", *include, *("-D" + macro for macro in macros), "-include", header, "-x", "c", os.devnull]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    words = (line.split(None, 2) for line in text.splitlines())
+    return {one[1]: one[2] for one in words if len(one) == 3 and "(" not in one[1]}
 
 
 def _value(expression: str, macros: dict[str, str]) -> int:
@@ -122,8 +119,8 @@ def _fold(node: ast.expr) -> int:
 def read_table(table: str) -> dict[str, int] | None:
     """The calls of ``table`` (a key of `HEADERS`, or loongarch64) by the installed headers, or None where they are not installed.
 
-    x86_64's and x32's come without the x32 bit. The aliases that asm-generic/unistd.h leaves under their 32-bit names
-    (``__NR3264_``) are not resolved: only macros ``__NR_`` count.
+    x86_64's and x32's come without the x32 bit. Of asm-generic/unistd.h only
+    the names that a program sees count (``__NR_``), not the ones it derives them from (``__NR3264_``).
     """
     triplet, header, macros, _ = LOONGARCH if table == "loongarch64" else HEADERS[table]
     directory = include_directory(triplet)

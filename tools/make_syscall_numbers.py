@@ -88,11 +88,16 @@ def text(table: str) -> str:
     )
 
 
+def modules() -> dict[str, str]:
+    """File name → text of everything that is generated."""
+    package = '"""System call numbers, one generated module per table: see tools/make_syscall_numbers.py."""\n'
+    return {"__init__.py": package, **{f"{table}.py": text(table) for table in PACKAGE}}
+
+
 def main() -> int:
     check = "--check" in sys.argv[1:]
     TARGET.mkdir(exist_ok=True)
-    wanted = {f"{table}.py": text(table) for table in PACKAGE}
-    wanted["__init__.py"] = '"""System call numbers, one generated module per table: see tools/make_syscall_numbers.py."""\n'
+    wanted = modules()
     stale = [name for name, content in wanted.items() if not (TARGET / name).exists() or (TARGET / name).read_text() != content]
     if check:
         print("up to date" if not stale else f"differs: {', '.join(sorted(stale))}")
