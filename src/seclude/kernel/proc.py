@@ -14,6 +14,8 @@ __all__ = [
     "actions_logged",
     "children",
     "cpu_seconds",
+    "current_call",
+    "heap_start",
     "start_time",
     "status",
     "sysctl",
@@ -172,6 +174,23 @@ def start_time(pid: int | str = "self") -> int | None:
     """When the process started, in clock ticks after boot: with the pid it names a process for good. None if it is gone."""
     fields = _stat(pid)
     return None if fields is None else int(fields[19])  # field 22 of proc(5)
+
+
+def heap_start() -> int | None:
+    """Where this process's brk(2) heap begins; None if the kernel does not say."""
+    fields = _stat("self")
+    return int(fields[44]) or None if fields is not None and len(fields) > 44 else None  # field 47 of proc(5)
+
+
+def current_call(pid: int) -> tuple[int, tuple[int, ...]] | None:
+    """Number and six arguments of the call that a stopped or blocked process is in; None if it runs, is in none, or may not be read.
+
+    From /proc/PID/syscall, on every architecture with CONFIG_HAVE_ARCH_TRACEHOOK; needs the right to trace the process.
+    """
+    words = (_read(f"/proc/{pid}/syscall") or "").split()
+    if len(words) != 9:
+        return None
+    return int(words[0]), tuple(int(word, 16) for word in words[1:7])
 
 
 def task_count(uid: int) -> int:
