@@ -29,5 +29,6 @@ def headers_kernel(table):
     """The kernel that the headers of ``table`` are of, as (6, 1)."""
     entry = kernel_headers.LOONGARCH if table == "loongarch64" else kernel_headers.HEADERS[table]
     directory = kernel_headers.include_directory(entry[0]) or kernel_headers.include_directory("x86_64-linux-gnu")
+    assert directory is not None, "header_calls comes first"
     code = kernel_headers.read_macro(directory, "linux/version.h", "LINUX_VERSION_CODE")
     return code >> 16, code >> 8 & 0xFF
