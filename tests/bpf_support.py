@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from hypothesis import strategies as st
 
@@ -148,7 +148,7 @@ class Loader:
             stdout=subprocess.PIPE,
         )
 
-    def __enter__(self) -> Loader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -257,8 +257,7 @@ def loadable(draw: st.DrawFn, most: int = 40) -> Program:
     first = draw(st.sets(st.integers(0, 3)))
     lines = [Instruction(0x02, 0, 0, cell) for cell in sorted(first)]
     length = draw(st.integers(0, most))
-    for place in range(length):
-        lines.append(draw(returns) if draw(st.integers(0, 9)) == 0 else draw(instructions(length - place - 1)))
+    lines += [draw(returns) if draw(st.integers(0, 9)) == 0 else draw(instructions(length - place - 1)) for place in range(length)]
     return Program([*lines, draw(returns)])
 
 
