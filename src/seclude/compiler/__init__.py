@@ -5,7 +5,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from seclude.compiler.artifact import Artifact
-    from seclude.compiler.build import Filter, compile, compile_decision
+    from seclude.compiler.build import Filter, compile, compile_decision  # noqa: A004 -- the word for it
 
 __all__ = ["Artifact", "Filter", "compile", "compile_decision"]
 

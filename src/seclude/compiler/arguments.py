@@ -130,5 +130,3 @@ def _values(node: Node, inside: Node, mask: int, below: int) -> int | None:
         (node,) = ways
         value |= digit << shift
     return value if node is inside else None
-
-

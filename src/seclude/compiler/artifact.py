@@ -1,11 +1,11 @@
-"""A compiled policy as the run path loads it: bytes for the kernel, and what is needed to explain them.
+r"""A compiled policy as the run path loads it: bytes for the kernel, and what is needed to explain them.
 
 Kept free of everything that costs start-up time: this module reads and writes one flat format.
 
 Format (all integers little-endian, lengths in bytes)::
 
-    magic   8   b"SECLUDE\\x01"   the last byte is the version of this format
-    fields      tag (1), length (4), bytes; unknown tags are refused, each tag at most once but those marked *
+    magic   8   b"SECLUDE\x01"   the last byte is the version of this format
+    fields      tag (1), length (4), bytes; unknown tags are refused; source, summary and override may repeat
     end         tag 0, length 4, CRC-32 of everything before it
 
 A CRC finds accidents only. Trust comes from where the bytes lie: `seclude.compiler.cache` authenticates its entries, and

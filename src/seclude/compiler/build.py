@@ -10,19 +10,18 @@ from seclude.compiler.arguments import Arguments
 from seclude.compiler.blocks import Blocks
 from seclude.compiler.dispatch import tree
 from seclude.compiler.layout import emit
-from seclude.decision.nodes import budget
+from seclude.compiler.prove import prove
+from seclude.decision.nodes import END, budget
 from seclude.decision.parts import TooManyRunsError, runs
 from seclude.decision.policy import from_policy, lowered, shadowed
-from seclude.decision.read import from_instructions
 from seclude.decision.value import ARCH, NR, Decision
-from seclude.errors import InternalError, PolicyError
+from seclude.errors import BudgetError, PolicyError
 
 if TYPE_CHECKING:
     from seclude.compiler.blocks import Block
     from seclude.decision.nodes import Node
 
 __all__ = ["Filter", "compile", "compile_decision"]
-
 
 
 class Filter:
@@ -42,7 +41,7 @@ class Filter:
         return len(self.program)
 
 
-def compile(policy: object) -> Filter:
+def compile(policy: object) -> Filter:  # noqa: A001 -- the word for it
     """The filter of a `Policy` (or a `Lowered`), read back and proven equal to it.
 
     Raises `PolicyError` for rules that can never apply, `BudgetError` beyond the kernel's 4096 instructions, and
@@ -59,8 +58,7 @@ def compile(policy: object) -> Filter:
 def compile_decision(decision: Decision, byteorder: str = sys.byteorder) -> Program:
     """A program with this meaning, proven. ``byteorder`` is that of the machine it will run on."""
     with budget("this filter"):
-        blocks = Blocks()
-        program = Program(emit(_root(decision, blocks), blocks, byteorder), byteorder)
+        program = Program(emit(_root(decision, Blocks()), byteorder, lambda: largest(decision)), byteorder)
         prove(program, decision)
         return program
 
@@ -91,9 +89,25 @@ def _root(decision: Decision, blocks: Blocks) -> Block:
     return blocks.load(ARCH, tree(cut, [1.0] * len(cut), numbers, blocks))
 
 
-def prove(program: Program, decision: Decision) -> None:
-    """Read the program back; raise `InternalError` unless it is the same decision and keeps every plain allow cacheable."""
-    if from_instructions(program.instructions, program.byteorder) is not decision:
-        raise InternalError("a compiled filter does not mean what its policy means")
+def largest(decision: Decision) -> str:
+    """Which calls need most code, for the message of a filter that is too large."""
+    from seclude import abi
 
-
+    sizes: dict[tuple[str, Node], int] = {}
+    total = 0
+    try:
+        for first, _, kid in decision.tokens:
+            names = [abi.arch(name) for name in abi.ARCHITECTURES if abi.arch(name).token == first]
+            cut = runs(kid, NR) if kid.level < 16 else ()
+            total += len(cut)
+            for number, _, node in cut:
+                if node.level != END and names:
+                    blocks = Blocks()
+                    Arguments(blocks).block(node)
+                    name = next((found for arch in names if (found := arch.call_name(number))), str(number))
+                    sizes[f"{name} on {names[0].name}", node] = len(blocks.known)
+    except (TooManyRunsError, BudgetError):
+        return "it looks at single bits of call numbers or architectures in many ways"
+    worst = sorted(sizes.items(), key=lambda item: -item[1])[:3]
+    parts = [f"the arguments of {name}: {size} instructions" for (name, _), size in worst]
+    return "; ".join([*parts, f"finding the call: {total} runs of call numbers"])

@@ -14,10 +14,9 @@ its content, each field with its length before it, so that no two sets of fields
 from __future__ import annotations
 
 import os
+from _blake2 import blake2b
 from _operator import _compare_digest
 from errno import EEXIST
-
-from _blake2 import blake2b
 
 from seclude.compiler.artifact import Artifact
 from seclude.errors import InputError
@@ -109,7 +108,7 @@ class Cache:
             os.close(self._fd)
             self._fd = -1
 
-    def __enter__(self) -> Cache:
+    def __enter__(self) -> Cache:  # noqa: PYI034 -- Self would import typing
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -183,9 +182,10 @@ class Cache:
                 return
             try:
                 os.link(draft, file, src_dir_fd=self._fd, dst_dir_fd=self._fd, follow_symlinks=False)
-            except FileExistsError:
-                pass
-            os.unlink(draft, dir_fd=self._fd)
+            finally:
+                os.unlink(draft, dir_fd=self._fd)
+        except FileExistsError:
+            return
         except BaseException:
             self._remove(draft)
             raise

@@ -44,5 +44,3 @@ def tree(cut: Runs, weights: Sequence[float], block: Callable[[Node], Block], bl
         return blocks.jump(JGE, starts[best], build(best, high), build(low, best))
 
     return build(0, len(kids))
-
-

@@ -13,7 +13,7 @@ from seclude.compiler.blocks import LOAD, RET, Block
 from seclude.errors import BudgetError
 
 if TYPE_CHECKING:
-    from seclude.compiler.blocks import Blocks
+    from collections.abc import Callable
 
 __all__ = ["MAX_INSTRUCTIONS", "MAX_JUMP", "emit"]
 
@@ -29,8 +29,8 @@ def offset_of(word: int, byteorder: str) -> int:
     return 4 * (word ^ 1 if byteorder == "big" and word > 1 else word)
 
 
-def emit(root: Block, blocks: Blocks, byteorder: str) -> list[Instruction]:
-    """The program whose first instruction is ``root``. Raises `BudgetError` beyond 4096 instructions."""
+def emit(root: Block, byteorder: str, blame: Callable[[], str] = str) -> list[Instruction]:
+    """The program whose first instruction is ``root``. Raises `BudgetError` beyond 4096 instructions; ``blame`` then says what is large."""
     out: list[Instruction] = []  # the program back to front
     place: dict[Block, int] = {}  # where a block's code starts, as an index of ``out``
     sizes = _sizes(root)
@@ -85,7 +85,10 @@ def emit(root: Block, blocks: Blocks, byteorder: str) -> list[Instruction]:
             jump(block)
         place[block] = len(out) - 1
         if len(out) > MAX_INSTRUCTIONS:
-            raise BudgetError(f"the filter needs more than {MAX_INSTRUCTIONS} instructions, the most that the kernel takes")
+            raise BudgetError(
+                f"the filter needs more than {MAX_INSTRUCTIONS} instructions, the most that the kernel takes",
+                blame() and f"largest: {blame()}",
+            )
     out.reverse()
     return out
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from seclude._version import __version__
 from seclude.compiler.artifact import Artifact
-from seclude.compiler.build import compile, compile_decision
+from seclude.compiler.build import compile, compile_decision  # noqa: A004 -- the word for it
 from seclude.decision.nodes import END, reachable
 from seclude.decision.reporting import reported
 
@@ -38,7 +38,14 @@ def pack(policy: Policy, name: str, native: str, overrides: Iterable[tuple[str, 
     byteorder = plain.program.byteorder
     told = compile_decision(reported(plain.decision), byteorder)
     return Artifact(
-        name, policy.sources, byteorder, native, bytes(plain), told.to_bytes(), _summary(policy, plain.decision, len(plain), len(told)), overrides
+        name,
+        policy.sources,
+        byteorder,
+        native,
+        bytes(plain),
+        told.to_bytes(),
+        _summary(policy, plain.decision, len(plain), len(told)),
+        overrides,
     )
 
 

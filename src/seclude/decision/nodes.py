@@ -51,7 +51,7 @@ LEVEL_SHIFT = tuple(28 - 4 * (level % 8) for level in range(128))
 END = 128
 
 #: how many new nodes one operation may make before it stops with `BudgetError`
-NODE_BUDGET = 600_000
+NODE_BUDGET = 250_000
 #: when the table holds this many nodes, those that no live root reaches are dropped before the next operation
 COLLECT_AT = 2_000_000
 

@@ -33,10 +33,7 @@ def ite(test: Node, then: Node, other: Node) -> Node:
     others = other.kids if other.level == level else (other,) * 16
     if test.level == level:
         kids = tuple(
-            [
-                t if c is TRUE or t is o else o if c is FALSE else ite(c, t, o)
-                for c, t, o in zip(test.kids, thens, others, strict=True)
-            ]
+            [t if c is TRUE or t is o else o if c is FALSE else ite(c, t, o) for c, t, o in zip(test.kids, thens, others, strict=True)]
         )
     else:
         kids = tuple([t if t is o else ite(test, t, o) for t, o in zip(thens, others, strict=True)])

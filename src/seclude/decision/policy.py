@@ -137,13 +137,7 @@ def _winner(earlier: tuple[Clause, ...], clause: Clause) -> Clause | None:
     winner = None
     for other in here:
         its = condition(other.condition)
-        if (
-            winner is None
-            and canonical_value(other.value) != canonical_value(clause.value)
-            and both(left, its) is not FALSE
-        ):
+        if winner is None and canonical_value(other.value) != canonical_value(clause.value) and both(left, its) is not FALSE:
             winner = other
         left = excluding(left, its)
     return winner if left is FALSE and own is not FALSE else None
-
-

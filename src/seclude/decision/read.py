@@ -8,7 +8,7 @@ Classic BPF jumps forward only, so the program counter orders the work. Three pa
 3. meanings, backwards: each state's diagram, made once from those of its successors.
 
 While tests look at whole architectures and numbers, as compilers' output does, the third pass cuts those two axes into
-runs (`_Axis`) and keeps diagrams for what lies below; a program that looks at low bits of a number is read again with
+runs (`Axis`) and keeps diagrams for what lies below; a program that looks at low bits of a number is read again with
 diagrams throughout. The result is the same canonical diagram.
 """
 
@@ -21,14 +21,14 @@ from seclude.decision.nodes import END, FALSE, TRUE, Node, budget
 from seclude.decision.ops import ite
 from seclude.decision.parts import RUN_LIMIT, TooManyRunsError, runs
 from seclude.decision.value import Decision, decision_of, result
-from seclude.decision.vectors import ARITHMETIC, Value, bits_of, divide, equal, greater_or_equal, negate, overlap
+from seclude.decision.vectors import ARITHMETIC, Masked, Value, bits_of, divide, equal, greater_or_equal, negate, overlap
 from seclude.decision.words import FULL, from_runs, word_in
 from seclude.errors import BudgetError, FilterError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["STATE_BUDGET", "from_instructions", "from_program"]
+__all__ = ["STATE_BUDGET", "Axis", "Meaning", "Reading", "from_instructions", "from_program", "read"]
 
 #: how many (instruction, contents) pairs are followed before `BudgetError`
 STATE_BUDGET = 200_000
@@ -52,13 +52,30 @@ def from_program(program: object) -> Decision:
 
 def from_instructions(instructions: Sequence[tuple[int, int, int, int]], byteorder: str) -> Decision:
     """The decision of instructions that the kernel would accept; words lie in memory as ``byteorder`` says."""
+    return read(instructions, byteorder).decision
+
+
+class Reading:
+    """A program read. ``meanings[pc]`` holds what the program means from there on, once for each register content that occurs."""
+
+    __slots__ = ("decision", "meanings")
+
+    def __init__(self, decision: Decision, meanings: Sequence[Iterable[Meaning]]) -> None:
+        self.decision = decision
+        self.meanings = meanings
+
+
+def read(instructions: Sequence[tuple[int, int, int, int]], byteorder: str) -> Reading:
+    """As `from_instructions`, with the meaning of each instruction."""
     with budget("this filter"):
         steps = _follow(instructions, byteorder)
+        third: _Runs | _Diagrams = _Runs(steps)
         try:
-            root = _Runs(steps).meaning()
+            root = third.meaning()
         except TooManyRunsError:
-            root = _Diagrams(steps).meaning()
-        return decision_of(root)
+            third = _Diagrams(steps)
+            root = third.meaning()
+        return Reading(decision_of(root), [here.values() for here in third.meanings])
 
 
 # Steps: what one instruction does in one state, for the third pass.
@@ -192,7 +209,7 @@ def _follow(instructions: Sequence[tuple[int, int, int, int]], byteorder: str) -
 def _loaded(code: int, k: int, registers: dict[int, Value], byteorder: str) -> Value:
     mode = code & 0xE0
     if mode == 0x20:
-        return _word_at(k, byteorder), FULL
+        return Masked(_word_at(k, byteorder), FULL)
     if mode == 0x60:
         return registers.get(k, 0)
     if mode == 0x80:
@@ -208,8 +225,8 @@ def _test(operation: int, a: Value, b: Value) -> Node | RunTest:
         if isinstance(a, int):
             taken = (a == b, a > b, a >= b, a & b != 0)[(operation >> 4) - 1]
             return TRUE if taken else FALSE
-        if len(a) == 2:
-            return _word_test(operation, a[0], a[1], b)
+        if isinstance(a, Masked):
+            return _word_test(operation, a.word, a.mask, b)
     if operation == 0x10:
         return equal(a, b)
     if operation == 0x20:
@@ -279,7 +296,7 @@ def _choose(bits: tuple[Node, ...], position: int, value: int) -> Node:
     return walk(position, value)
 
 
-class _Axis:
+class Axis:
     """A meaning that still depends on the architecture (``axis`` 0) or the number (1): runs of meanings of later axes."""
 
     __slots__ = ("axis", "kids", "starts")
@@ -290,7 +307,7 @@ class _Axis:
         self.kids = kids
 
 
-Meaning = _Axis | Node
+Meaning = Axis | Node
 
 
 class _Runs:
@@ -298,11 +315,12 @@ class _Runs:
 
     def __init__(self, steps: list[dict[State, Step]]) -> None:
         self.steps = steps
-        self.known: dict[tuple[int, tuple[int, ...], tuple[Meaning, ...]], _Axis] = {}
+        self.meanings: list[dict[State, Meaning]] = [{} for _ in steps]
+        self.known: dict[tuple[int, tuple[int, ...], tuple[Meaning, ...]], Axis] = {}
         self.chosen: dict[tuple[Node | RunTest, Meaning, Meaning], Meaning] = {}
 
     def meaning(self) -> Node:
-        meanings: list[dict[State, Meaning]] = [{} for _ in self.steps]
+        meanings = self.meanings
 
         def at(target: Target | Node) -> Meaning:
             return target if isinstance(target, Node) else meanings[target[0]][target[1]]
@@ -329,7 +347,7 @@ class _Runs:
         key = (axis, tuple(starts), tuple(kids))
         found = self.known.get(key)
         if found is None:
-            found = self.known[key] = _Axis(*key)
+            found = self.known[key] = Axis(*key)
         return found
 
     def choose(self, test: Node | RunTest, then: Meaning, other: Meaning) -> Meaning:
@@ -342,7 +360,7 @@ class _Runs:
         return found
 
     def _choose(self, test: Node | RunTest, then: Meaning, other: Meaning) -> Meaning:
-        first = min(then.axis if isinstance(then, _Axis) else 2, other.axis if isinstance(other, _Axis) else 2)
+        first = min(then.axis if isinstance(then, Axis) else 2, other.axis if isinstance(other, Axis) else 2)
         if isinstance(test, Node):
             if test is TRUE or test is FALSE:
                 return then if test is TRUE else other
@@ -357,7 +375,7 @@ class _Runs:
         # The test asks about a later axis than the meanings do: it is asked inside each of their runs.
         starts: list[int] = []
         kids: list[Meaning] = []
-        edges = sorted({*(then.starts if _on(then, first) else (0,)), *(other.starts if _on(other, first) else (0,))})
+        edges = sorted({*_edges(then, first), *_edges(other, first)})
         for start in edges:
             kid = self.choose(test, _within(then, first, start), _within(other, first, start))
             if not kids or kids[-1] is not kid:
@@ -371,7 +389,7 @@ class _Runs:
         kids: list[Meaning] = []
         for index, (start, flag) in enumerate(zip(bounds, flags, strict=True)):
             source = then if flag else other
-            if isinstance(source, _Axis) and source.axis == axis:
+            if isinstance(source, Axis) and source.axis == axis:
                 low = bisect_right(source.starts, start) - 1
                 high = bisect_left(source.starts, bounds[index + 1]) if index + 1 < len(bounds) else len(source.starts)
                 new_starts = [start, *source.starts[low + 1 : high]]
@@ -386,12 +404,12 @@ class _Runs:
         return self.axis(axis, starts, kids)
 
 
-def _on(meaning: Meaning, axis: int) -> bool:
-    return isinstance(meaning, _Axis) and meaning.axis == axis
+def _edges(meaning: Meaning, axis: int) -> tuple[int, ...]:
+    return meaning.starts if isinstance(meaning, Axis) and meaning.axis == axis else (0,)
 
 
 def _within(meaning: Meaning, axis: int, value: int) -> Meaning:
-    if isinstance(meaning, _Axis) and meaning.axis == axis:
+    if isinstance(meaning, Axis) and meaning.axis == axis:
         return meaning.kids[bisect_right(meaning.starts, value) - 1]
     return meaning
 
@@ -401,9 +419,10 @@ class _Diagrams:
 
     def __init__(self, steps: list[dict[State, Step]]) -> None:
         self.steps = steps
+        self.meanings: list[dict[State, Node]] = [{} for _ in steps]
 
     def meaning(self) -> Node:
-        meanings: list[dict[State, Node]] = [{} for _ in self.steps]
+        meanings = self.meanings
 
         def at(target: Target | Node) -> Node:
             return target if isinstance(target, Node) else meanings[target[0]][target[1]]
@@ -423,4 +442,3 @@ def _as_node(test: Node | RunTest) -> Node:
         return test
     axis, starts, flags = test
     return from_runs(1 - axis, starts, [TRUE if flag else FALSE for flag in flags])
-

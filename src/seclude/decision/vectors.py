@@ -1,12 +1,12 @@
 """What a register of the BPF machine holds while a program is read: a constant, some bits of one word, or 32 diagrams.
 
-``int`` is a constant; ``(word, mask)`` is ``word & mask``, mask not 0; a 32-tuple has one test a bit, least significant
+``int`` is a constant; ``Masked(word, mask)`` is ``word & mask``, mask not 0; a 32-tuple has one test a bit, least significant
 first. Values are normal: a masked word or a vector that is constant is an ``int``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from seclude.decision.nodes import FALSE, TRUE, Node, boolean
 from seclude.decision.ops import both, either, invert, ite
@@ -15,17 +15,25 @@ from seclude.decision.words import FULL, bit_set
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ARITHMETIC", "Value", "bits_of", "divide", "equal", "greater_or_equal", "negate", "overlap", "select"]
+__all__ = ["ARITHMETIC", "Masked", "Value", "bits_of", "divide", "equal", "greater_or_equal", "negate", "overlap", "select"]
+
+
+class Masked(NamedTuple):
+    """Some bits of one word."""
+
+    word: int
+    mask: int
+
 
 Bits = tuple[Node, ...]
-Value = int | tuple[int, int] | Bits
+Value = int | Masked | Bits
 
 
 def bits_of(value: Value, width: int = 32) -> Bits:
     """The value as ``width`` tests, least significant bit first."""
     if isinstance(value, int):
         return tuple(boolean(bool(value >> bit & 1)) for bit in range(width))
-    if len(value) == 2:
+    if isinstance(value, Masked):
         word, mask = value
         return tuple(bit_set(word, bit) if mask >> bit & 1 else FALSE for bit in range(width))
     return value + (FALSE,) * (width - 32)
@@ -171,9 +179,8 @@ def _and(a: Value, b: Value) -> Value:
     if isinstance(b, int):
         if isinstance(a, int):
             return a & b
-        if len(a) == 2:
-            word, mask = a
-            return (word, mask & b) if mask & b else 0
+        if isinstance(a, Masked):
+            return Masked(a.word, a.mask & b) if a.mask & b else 0
     return _normal(tuple(both(x, y) for x, y in zip(bits_of(a), bits_of(b), strict=True)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from seclude.decision.nodes import FALSE, TRUE, WORD_LEVEL, Node, forget, make
@@ -133,7 +134,7 @@ def _joined(parts: tuple[tuple[int, int], ...], mask: int, ranges: Ranges) -> No
             cuts |= {edge, edge + 1}
     edges = sorted(cuts)
     groups: dict[Ranges, list[tuple[int, int]]] = {}
-    for first, following in zip(edges, edges[1:], strict=False):
+    for first, following in pairwise(edges):
         start = first * size
         rest = tuple((max(a - start, 0), min(b - start, size - 1)) for a, b in ranges if b >= start and a < start + size)
         if rest:
