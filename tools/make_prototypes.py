@@ -31,16 +31,22 @@ CODES = {
 }  # fmt: skip
 OVERRIDE_CODES = {"u16": "H", "s32": "i", "u32": "u", "ulong": "L"}
 
-DESCRIPTORS = set(
+
+def words(text: str) -> frozenset[str]:
+    """The words of a text, as a set."""
+    return frozenset(text.split())
+
+
+DESCRIPTORS = words(
     "fd sockfd dirfd olddirfd newdirfd from_dirfd to_dirfd epfd oldfd newfd pidfd targetfd fd_in fd_out in_fd out_fd ruleset_fd group_fd mount_fd "
-    "kernel_fd initrd_fd fanotify_fd mqdes neighbor_fd first last".split()
+    "kernel_fd initrd_fd fanotify_fd mqdes neighbor_fd first last"
 )
-PATHS = set("pathname path oldpath newpath linkpath filename new_root put_old from_pathname to_pathname source library".split())
-ADDRESSES = set("stack old_address new_address tls start end child_stack mmio_addr newsp".split())
-SIZES = set(
-    "len length count size bufsiz buflen bytecount old_size new_size nbytes addrlen optlen sigsetsize argsz bufsize sz usize msgsz msg_len plen cpusetsize cmdline_len".split()
+PATHS = words("pathname path oldpath newpath linkpath filename new_root put_old from_pathname to_pathname source library")
+ADDRESSES = words("stack old_address new_address tls start end child_stack mmio_addr newsp")
+SIZES = words(
+    "len length count size bufsiz buflen bytecount old_size new_size nbytes addrlen optlen sigsetsize argsz bufsize sz usize msgsz msg_len plen cpusetsize cmdline_len"
 )
-OPERATIONS = set("cmd request op option operation code futex_op futex_cmd command opcode call func type".split())
+OPERATIONS = words("cmd request op option operation code futex_op futex_cmd command opcode call func type")
 # call.parameter → kind, where name and type do not tell
 KINDS = {
     "fallocate.mode": "flags", "access.mode": "flags", "faccessat.mode": "flags", "faccessat2.mode": "flags", "mbind.mode": "int",
@@ -85,7 +91,7 @@ FAMILIES = {
     "fchmodat2.flags": "AT", "name_to_handle_at.flags": "AT", "setxattrat.at_flags": "AT", "getxattrat.at_flags": "AT",
     "listxattrat.at_flags": "AT", "removexattrat.at_flags": "AT", "file_getattr.at_flags": "AT", "file_setattr.at_flags": "AT",
     "mount_setattr.flags": "AT", "access.mode": "ACCESS", "faccessat.mode": "ACCESS", "faccessat2.mode": "ACCESS", "shutdown.how": "SHUT",
-    "getsockopt.level": "SOL", "setsockopt.level": "SOL", "getsockopt.optname": "SO", "setsockopt.optname": "SO", "fadvise64.advice": "FADV",
+    "getsockopt.level": "SOL", "setsockopt.level": "SOL",  "fadvise64.advice": "FADV",
     "fadvise64_64.advice": "FADV", "arm_fadvise64_64.advice": "FADV", "sync_file_range.flags": "SYNCRANGE", "sync_file_range2.flags": "SYNCRANGE",
     "splice.flags": "SPLICE", "tee.flags": "SPLICE", "vmsplice.flags": "SPLICE", "preadv2.flags": "RWF", "pwritev2.flags": "RWF",
     "close_range.flags": "CLOSERANGE", "signalfd4.flags": "SFD", "clock_nanosleep.flags": "TIMER", "clock_nanosleep_time64.flags": "TIMER",
@@ -115,7 +121,7 @@ def kind(call: str, name: str, ctype: str, code: str) -> str:
         if "char *" in ctype and "**" not in ctype and "*const" not in ctype:
             return "path" if name in PATHS else "string" if ctype.startswith("const") else "pointer"
         return "pointer"
-    if ctype in {"umode_t"}:
+    if ctype == "umode_t":
         return "mode"
     if ctype in {"uid_t", "old_uid_t"}:
         return "uid"
@@ -194,7 +200,7 @@ def code_of(ctype: str) -> str:
 
 def spelled(call: str, ctype: str, names: str, overrides: dict[tuple[str, str], str]) -> str:
     """One parameter as the generated text has it: names:code:kind:family:type."""
-    name = names.split("/")[0]
+    name = names.partition("/")[0]
     if name == "pad":
         return ":-:::"
     code = code_of(ctype)

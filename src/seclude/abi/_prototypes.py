@@ -163,7 +163,7 @@ getrlimit resource:u:uint:RLIMIT:unsigned int;rlim:p:pointer::struct rlimit *
 getrusage who:i:int:RUSAGE:int;usage/ru:p:pointer::struct rusage *
 getsid pid:i:pid::pid_t
 getsockname sockfd/fd:i:fd::int;addr/usockaddr:p:sockaddr::struct sockaddr *;addrlen/usockaddr_len:p:pointer::int *
-getsockopt sockfd/fd:i:fd::int;level:i:int:SOL:int;optname:i:int:SO:int;optval:p:pointer::char *;optlen:p:pointer::int *
+getsockopt sockfd/fd:i:fd::int;level:i:int:SOL:int;optname:i:int::int;optval:p:pointer::char *;optlen:p:pointer::int *
 gettid
 gettimeofday tv:p:pointer::struct __kernel_old_timeval *;tz:p:pointer::struct timezone *
 getuid
@@ -428,7 +428,7 @@ setreuid32 ruid:u:uid::uid_t;euid:u:uid::uid_t
 setreuid@x86,arm,m68k,s390,sh,sheb ruid:H:uid::old_uid_t;euid:H:uid::old_uid_t
 setrlimit resource:u:uint:RLIMIT:unsigned int;rlim:p:pointer::struct rlimit *
 setsid
-setsockopt sockfd/fd:i:fd::int;level:i:int:SOL:int;optname:i:int:SO:int;optval:p:pointer::char *;optlen:i:size::int
+setsockopt sockfd/fd:i:fd::int;level:i:int:SOL:int;optname:i:int::int;optval:p:pointer::char *;optlen:i:size::int
 settimeofday tv:p:pointer::struct __kernel_old_timeval *;tz:p:pointer::struct timezone *
 setuid uid:u:uid::uid_t
 setuid32 uid:u:uid::uid_t

@@ -46,33 +46,24 @@ EVEN_PAIRS = frozenset(("arm", "mips", "mipsel", "ppc"))
 WIDE = frozenset(("x32", "mips64n32", "mipsel64n32"))
 # Calls of those that enter through compat_sys_* and read 32 bits of a long (arch/x86/entry/syscalls/syscall_64.tbl from 512 on,
 # arch/mips/kernel/syscalls/syscall_n32.tbl)
-COMPAT = {
-    "x32": frozenset(
-        (
-            "rt_sigaction ioctl recvfrom ptrace rt_sigpending rt_sigtimedwait kexec_load set_robust_list move_pages io_setup io_submit"
-            " getsockopt setsockopt recvmmsg sendmmsg"
-        ).split()
-    ),
-    "mips64n32": frozenset(
-        (
-            "rt_sigaction rt_sigprocmask ioctl readv writev _newselect shmctl sendfile recvfrom semctl msgsnd msgrcv fcntl fcntl64 ptrace"
-            " rt_sigpending rt_sigtimedwait rt_sigtimedwait_time64 rt_sigsuspend io_setup io_submit statfs64 fstatfs64 keyctl pselect6"
-            " pselect6_time64 ppoll ppoll_time64 set_robust_list kexec_load epoll_pwait signalfd signalfd4 recvmmsg recvmmsg_time64"
-        ).split()
-    ),
-}
-COMPAT["mipsel64n32"] = COMPAT["mips64n32"]
-
-# Names in the tables that no kernel has given a meaning to, or whose function never was in a mainline kernel: there is nothing to name.
-# Source: the man page unimplemented(2), and the tables, where their entry is sys_ni_syscall from the first version on.
-WITHOUT_PROTOTYPE = frozenset(
-    (
-        "afs_syscall break ftime getpmsg gtty idle lock mpx multiplexer prof profil putpmsg security stty tuxcall ulimit vserver"
-        " reserved177 reserved193 reserved82 reserved221 acl_get acl_set attrctl setaltroot cmpxchg_badaddr alloc_hugepages"
-        " free_hugepages sys_kexec_load unused109 unused18 unused28 unused59 unused84 unused150 reserved253 cachestat_reserved"
-        " set_zone_reclaim"
-    ).split()
+_COMPAT_X32 = (
+    "rt_sigaction ioctl recvfrom ptrace rt_sigpending rt_sigtimedwait kexec_load set_robust_list move_pages io_setup io_submit"
+    " getsockopt setsockopt recvmmsg sendmmsg"
 )
+_COMPAT_N32 = (
+    "rt_sigaction rt_sigprocmask ioctl readv writev _newselect shmctl sendfile recvfrom semctl msgsnd msgrcv fcntl fcntl64 ptrace"
+    " rt_sigpending rt_sigtimedwait rt_sigtimedwait_time64 rt_sigsuspend io_setup io_submit statfs64 fstatfs64 keyctl pselect6"
+    " pselect6_time64 ppoll ppoll_time64 set_robust_list kexec_load epoll_pwait signalfd signalfd4 recvmmsg recvmmsg_time64"
+)
+COMPAT = {
+    "x32": frozenset(_COMPAT_X32.split()),
+    "mips64n32": frozenset(_COMPAT_N32.split()),
+    "mipsel64n32": frozenset(_COMPAT_N32.split()),
+}
+
+# Names in the tables that no kernel has given a meaning to: there is nothing to name (unimplemented(2); sys_ni_syscall from the first version on).
+_NEVER = "afs_syscall break ftime getpmsg gtty idle lock mpx multiplexer prof profil putpmsg security stty tuxcall ulimit vserver"
+WITHOUT_PROTOTYPE = frozenset(_NEVER.split())
 
 
 class Parameter:
