@@ -10,9 +10,17 @@ from support import ROOT, missing, need_program
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 
-from tools import kernel_headers, make_syscall_numbers, make_syscall_versions, syscall_review
+from tools import kernel_headers, kernel_source, make_syscall_numbers, make_syscall_versions, syscall_review
 
-__all__ = ["header_calls", "headers_kernel", "kernel_headers", "make_syscall_numbers", "make_syscall_versions", "syscall_review"]
+__all__ = [
+    "header_calls",
+    "headers_kernel",
+    "kernel_headers",
+    "kernel_source",
+    "make_syscall_numbers",
+    "make_syscall_versions",
+    "syscall_review",
+]
 
 
 def header_calls(table):

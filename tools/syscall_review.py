@@ -12,7 +12,8 @@ _MIPS64 = "_sysctl create_module get_kernel_syms query_module nfsservctl getpmsg
 
 #: table → the names that it has and Linux 6.1 did not answer any more, or never did: its syscall.tbl has no entry point
 #: for them or sys_ni_syscall, or the architecture's headers still define them alone. One that only a 32-bit process on a
-#: 64-bit kernel misses (x86's vm86) is not among them.
+#: 64-bit kernel misses (x86's vm86) is not among them. What those tables mention in comments only ("# 102 was socketcall",
+#: parisc) is left a hole: no header of the last decade lets a program name it.
 RETIRED: dict[str, str] = {
     "x86": f"{_LEGACY} vserver",
     "x86_64": "uselib _sysctl create_module get_kernel_syms query_module nfsservctl getpmsg putpmsg afs_syscall tuxcall security set_thread_area get_thread_area epoll_ctl_old epoll_wait_old vserver",

@@ -28,7 +28,9 @@ def test_the_23_in_their_order():
 def test_tokens_are_those_of_linux_audit(one):
     need_program("cc", "gcc")
     need_header("/usr/include/linux/audit.h", "linux-libc-dev")
-    assert kernel_headers.read_macro("/usr/include/x86_64-linux-gnu", "linux/audit.h", one.token_name) == one.token
+    # Any architecture's asm/ will do: linux/audit.h and linux/elf-em.h are the same for all.
+    directory = next(found for entry in kernel_headers.HEADERS.values() if (found := kernel_headers.include_directory(entry[0])))
+    assert kernel_headers.read_macro(directory, "linux/audit.h", one.token_name) == one.token
 
 
 @EVERY

@@ -76,14 +76,6 @@ def test_the_installed_headers_agree(table):
         assert not abi.known_at(name, ".".join(map(str, kernel)), one), f"{name} is older than these headers, which lack it"
 
 
-@pytest.mark.slow
-def test_the_generated_modules_are_what_the_generators_write():
-    pytest.importorskip("system_calls")
-    for table in make_syscall_numbers.PACKAGE:
-        header_calls(table)
-    assert [name for name, text in make_syscall_numbers.modules().items() if (make_syscall_numbers.TARGET / name).read_text() != text] == []
-
-
 def test_the_table_versions_are_the_packages():
     version = importlib.import_module("system_calls.linux_version").linux_version
     assert version.startswith(abi.TABLES + ".")
