@@ -14,8 +14,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import seclude
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TARGET = 45.0
 BIN = Path(sys.executable).parent
@@ -61,7 +65,7 @@ def interleaved(commands: dict[str, list[str]]) -> dict[str, list[float]]:
     return times
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Print rows under a head, numbers to the right."""
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     for row in [head, tuple("-" * width for width in widths), *rows]:

@@ -20,9 +20,10 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "reference/generated/*"]
-nitpicky = True
 # A policy has no lexer of its own; blocks of it are shown as they are.
 highlight_language = "text"
+# `Name` in a docstring is code.
+default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 

@@ -33,7 +33,7 @@ def main() -> int:
         "seclude", "run", "--", "python3", "examples/demo.py", "network", "ptrace",
     )  # fmt: skip
     second = show(
-        "The same script under a policy of four lines, which forbids execve: now it cannot start a shell either.",
+        "The same script under examples/demo.seclude, which also forbids execve: now it cannot start a shell either.",
         "seclude", "run", "--policy", "examples/demo.seclude", "--", "python3", "examples/demo.py", "network", "ptrace", "shell",
     )  # fmt: skip
     expected = [(first, ("socket(", "ptrace(")), (second, ("socket(", "ptrace(", "execve("))]

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from seclude.compiler import Filter, compile
     from seclude.errors import BudgetError, FilterError, InputError, InternalError, KernelError, PolicyError, SecludeError, UsageError
     from seclude.policy import PRESETS, Policy, load, parse
-    from seclude.sandbox import Result, install, run, strict
+    from seclude.sandbox import run
+    from seclude.sandbox.install import install
+    from seclude.sandbox.result import Result
+    from seclude.sandbox.strict import strict
 
 __all__ = [
     "PRESETS",
@@ -42,7 +45,8 @@ __all__ = [
     "strict",
 ]
 
-#: public name → the room it lives in
+#: public name → the module it is in. Functions that share their module's name (sandbox.strict.strict) need the full path:
+#: once the module is imported, the room's attribute of that name is the module.
 _HOMES = {
     "PRESETS": "policy",
     "BudgetError": "errors",
@@ -53,16 +57,16 @@ _HOMES = {
     "KernelError": "errors",
     "Policy": "policy",
     "PolicyError": "errors",
-    "Result": "sandbox",
+    "Result": "sandbox.result",
     "SecludeError": "errors",
     "UsageError": "errors",
     "compile": "compiler",
-    "install": "sandbox",
+    "install": "sandbox.install",
     "load": "policy",
     "native": "abi",
     "parse": "policy",
     "run": "sandbox",
-    "strict": "sandbox",
+    "strict": "sandbox.strict",
 }
 
 
