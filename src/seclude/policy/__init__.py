@@ -28,6 +28,7 @@ from seclude.policy.lower import action_word, lower
 from seclude.policy.nodes import Action, Call, Rule
 from seclude.policy.policy import Policy
 from seclude.policy.presets import PRESETS, preset_text
+from seclude.policy.suggest import suggest
 
 __all__ = [
     "GROUPS",
@@ -53,8 +54,9 @@ __all__ = [
     "lower",
     "notify",
     "parse",
-    "preset_text",
     "prepend",
+    "preset_text",
+    "suggest",
     "trace",
     "trap",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from seclude.errors import Diagnostic, PolicyError, UsageError, nearest
-from seclude.policy.conditions import ConditionFault, Scope, lower_condition
+from seclude.policy.conditions import ConditionError, Scope, lower_condition
 from seclude.policy.groups import GROUPS, expand
 from seclude.policy.nodes import HEADER_ACTIONS
 
@@ -135,16 +135,16 @@ def _check_rules(policy: Policy) -> list[Diagnostic]:
         skipped: dict[str, list[str]] = {}
         for call in rule.calls:
             if sum(f.severity == "error" for f in found) < _NAME_FAULTS:
-                found += _check_call(policy, rule, call, archs, skipped)
-        for where, names in skipped.items():
-            found.append(Diagnostic(f"not on {where}, skipped there: {', '.join(names)}", rule.span, severity="note"))
+                found += _check_call(policy, call, archs, skipped)
+        for where, absent in skipped.items():
+            found.append(Diagnostic(f"not on {where}, skipped there: {', '.join(absent)}", rule.span, severity="note"))
     return found
 
 
-def _check_call(policy: Policy, rule: Rule, call: Call, archs: tuple[Architecture, ...], skipped: dict[str, list[str]]) -> list[Diagnostic]:
+def _check_call(policy: Policy, call: Call, archs: tuple[Architecture, ...], skipped: dict[str, list[str]]) -> list[Diagnostic]:
     if call.number is not None:
         found = _check_number(call, archs)
-        return found or _check_condition(policy, call, {arch: arch.call_name(call.number) or "" for arch in archs})
+        return found or _check_condition(call, {arch: arch.call_name(call.number) or "" for arch in archs})
     if call.is_group:
         if call.name not in GROUPS:
             guess = nearest(call.name, GROUPS)
@@ -159,7 +159,7 @@ def _check_call(policy: Policy, rule: Rule, call: Call, archs: tuple[Architectur
     if len(having) < len(archs):
         where = ", ".join(arch.name for arch in archs if arch not in having)
         skipped.setdefault(where, []).append(call.name)
-    return _check_condition(policy, call, dict.fromkeys(having, call.name))
+    return _check_condition(call, dict.fromkeys(having, call.name))
 
 
 def _unknown_call(policy: Policy, call: Call, archs: tuple[Architecture, ...]) -> Diagnostic:
@@ -200,22 +200,22 @@ def _check_number(call: Call, archs: tuple[Architecture, ...]) -> list[Diagnosti
     return []
 
 
-def _check_condition(policy: Policy, call: Call, having: dict[Architecture, str]) -> list[Diagnostic]:
+def _check_condition(call: Call, having: dict[Architecture, str]) -> list[Diagnostic]:
     if call.condition is None:
         return []
     faults: dict[tuple[str, str, Span | None], list[str]] = {}
     wide: dict[tuple[str, Span | None], list[str]] = {}
-    never: dict[tuple[str, Span | None], list[str]] = {}
+    remarks: dict[tuple[str, Span | None], list[str]] = {}
     for arch, name in having.items():
         scope = Scope(arch, name)
         try:
             lower_condition(call.condition, scope)
-        except ConditionFault as fault:
+        except ConditionError as fault:
             faults.setdefault((fault.message, fault.remedy, fault.span), []).append(arch.name)
         for item in dict.fromkeys(scope.wide):
             wide.setdefault(item, []).append(arch.name)
-        for item in dict.fromkeys(scope.never):
-            never.setdefault(item, []).append(arch.name)
+        for item in dict.fromkeys(scope.remarks):
+            remarks.setdefault(item, []).append(arch.name)
     found = []
     for (message, remedy, span), names in faults.items():
         found.append(Diagnostic(message + _where(names, having), span or call.span, remedy))
@@ -225,7 +225,7 @@ def _check_condition(policy: Policy, call: Call, having: dict[Architecture, str]
     for (message, span), names in wide.items():
         everywhere = len(spans_wide[span]) == len(having)
         found.append(Diagnostic(message + _where(names, having), span or call.span, severity="error" if everywhere else "note"))
-    for (message, span), names in never.items():
+    for (message, span), names in remarks.items():
         found.append(Diagnostic(message + _where(names, having), span or call.span, severity="warning"))
     return found
 

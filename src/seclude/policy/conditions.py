@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from seclude.errors import nearest
 from seclude.policy.lowered import All, Any, Field, Negation, Test
 from seclude.policy.nodes import And, Binary, Comparison, Literal, Name, Not, Or, Range, Set, Unary
-from seclude.policy.operands import NoSuchOperand, Operand, operand, parameter_names
+from seclude.policy.operands import NoOperandError, Operand, operand, parameter_names
 
 if TYPE_CHECKING:
     from seclude.abi import Architecture
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from seclude.policy.lowered import Predicate
     from seclude.policy.nodes import Condition, Expression
 
-__all__ = ["ConditionFault", "Scope", "lower_condition"]
+__all__ = ["ConditionError", "Scope", "lower_condition"]
 
 TRUE: Predicate = All(())
 FALSE: Predicate = Any(())
 _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
-class ConditionFault(Exception):
+class ConditionError(Exception):
     """What is wrong with a condition, where, and what to do."""
 
     def __init__(self, message: str, span: Span | None, remedy: str = "") -> None:
@@ -40,13 +40,13 @@ class ConditionFault(Exception):
 @dataclass(slots=True)
 class Scope:
     """Where a condition stands: the call and the architecture. ``wide`` collects literals that do not fit their parameter,
-    ``never`` comparisons that cannot hold.
+    ``remarks`` what is surely not meant.
     """
 
     arch: Architecture
     call: str
     wide: list[tuple[str, Span | None]] = field(default_factory=list)
-    never: list[tuple[str, Span | None]] = field(default_factory=list)
+    remarks: list[tuple[str, Span | None]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ _Value = int | _Bits
 
 
 def lower_condition(node: Condition, scope: Scope) -> Predicate:
-    """The predicate that ``node`` means for ``scope.call`` on ``scope.arch``. Raises `ConditionFault`."""
+    """The predicate that ``node`` means for ``scope.call`` on ``scope.arch``. Raises `ConditionError`."""
     match node:
         case And(parts=parts):
             return All(tuple(lower_condition(p, scope) for p in parts))
@@ -85,7 +85,7 @@ def lower_condition(node: Condition, scope: Scope) -> Predicate:
         case _:
             value = _value(node, scope)
             if isinstance(value, int):
-                raise ConditionFault("a constant alone is no condition", node.span, _operator_remedy(node))
+                raise ConditionError("a constant alone is no condition", node.span, _operator_remedy(node))
             return Negation(_within(value, ((0, 0),)))
 
 
@@ -109,15 +109,19 @@ def _comparison(node: Comparison, scope: Scope) -> Predicate:
 def _pair(left: _Value, op: str, right: _Value, span: Span | None, scope: Scope) -> Predicate:
     if isinstance(left, int):
         if isinstance(right, int):
-            raise ConditionFault("this compares two constants", span, "one side must be a parameter of the call")
-        left, right, op = right, left, _FLIPPED.get(op, op)
-    elif not isinstance(right, int):
-        raise ConditionFault("this compares two parameters", span, "compare each with a constant: filters judge one argument at a time")
+            raise ConditionError("this compares two constants", span, "one side must be a parameter of the call")
+        return _against(right, _FLIPPED.get(op, op), left, span, scope)
+    if not isinstance(right, int):
+        raise ConditionError("this compares two parameters", span, "compare each with a constant: filters judge one argument at a time")
+    return _against(left, op, right, span, scope)
+
+
+def _against(left: _Bits, op: str, right: int, span: Span | None, scope: Scope) -> Predicate:
     if op in ("==", "!="):
         equal = _within(left, ((_modulo(left, right, span, scope),) * 2,))
         if left.plain and left.mask != left.full and right & left.full & ~left.mask:
             outside = right & left.full & ~left.mask
-            scope.never.append((f"this can never be equal: {outside:#x} lies outside the mask {left.mask:#x}", span))
+            scope.remarks.append((f"this can never be equal: {outside:#x} lies outside the mask {left.mask:#x}", span))
         return equal if op == "==" else Negation(equal)
     _no_pointer(left, span)
     width, signed = left.operand.width, left.operand.signed
@@ -130,7 +134,7 @@ def _pair(left: _Value, op: str, right: _Value, span: Span | None, scope: Scope)
 
 def _membership(op: str, left: _Value, right: Set | Range, span: Span | None, scope: Scope) -> Predicate:
     if isinstance(left, int):
-        raise ConditionFault("'in' needs a parameter of the call on its left", span)
+        raise ConditionError("'in' needs a parameter of the call on its left", span)
     if isinstance(right, Set):
         values = sorted({_modulo(left, _constant(item, scope), item.span or span, scope) for item in right.items})
         inside = _within(left, _joined(values))
@@ -138,7 +142,7 @@ def _membership(op: str, left: _Value, right: Set | Range, span: Span | None, sc
         _no_pointer(left, right.span or span)
         low, high = _constant(right.low, scope), _constant(right.high, scope)
         if low > high:
-            raise ConditionFault(f"the range {low}..{high} is empty", right.span or span, "the lower end stands first")
+            raise ConditionError(f"the range {low}..{high} is empty", right.span or span, "the lower end stands first")
         width = left.operand.width
         lowest, highest = (-(1 << width - 1), (1 << width - 1) - 1) if low < 0 else (0, (1 << width) - 1)
         if low < lowest or high > highest:
@@ -172,7 +176,7 @@ def _unsigned(low: int, high: int, width: int) -> tuple[tuple[int, int], ...]:
 
 def _modulo(left: _Bits, value: int, span: Span | None, scope: Scope) -> int:
     if left.operand.pointer and value:
-        raise ConditionFault("a pointer can only be compared with NULL", span, "a filter cannot see what a pointer points to")
+        raise ConditionError("a pointer can only be compared with NULL", span, "a filter cannot see what a pointer points to")
     width = left.operand.width
     if not -(1 << width - 1) <= value < 1 << width:
         scope.wide.append((f"{value:#x} does not fit {_type(left)}", span))
@@ -181,7 +185,7 @@ def _modulo(left: _Bits, value: int, span: Span | None, scope: Scope) -> int:
 
 def _no_pointer(bits: _Bits, span: Span | None) -> None:
     if bits.operand.pointer:
-        raise ConditionFault("a pointer can only be compared with NULL, by == and !=", span, "name:u64 is the raw register")
+        raise ConditionError("a pointer can only be compared with NULL, by == and !=", span, "name:u64 is the raw register")
 
 
 def _type(bits: _Bits) -> str:
@@ -191,7 +195,7 @@ def _type(bits: _Bits) -> str:
 def _constant(node: Expression, scope: Scope) -> int:
     value = _value(node, scope)
     if not isinstance(value, int):
-        raise ConditionFault("this compares two parameters", node.span, "a set or range holds constants")
+        raise ConditionError("this compares two parameters", node.span, "a set or range holds constants")
     return value
 
 
@@ -202,14 +206,14 @@ def _value(node: Expression, scope: Scope) -> _Value:
         case Name():
             return _name(node, scope)
         case Unary(op=op, part=part):
-            value = _value(part, scope)
-            if isinstance(value, int):
-                return -value if op == "-" else ~value
+            inner = _value(part, scope)
+            if isinstance(inner, int):
+                return -inner if op == "-" else ~inner
             if op == "-":
-                raise ConditionFault("a parameter cannot be negated", node.span, "negate the constant it is compared with")
-            _no_pointer(value, node.span)
-            inverted = value.mask & ~value.inverted
-            return _Bits(value.operand, value.mask, inverted, value.full & ~value.mask & ~value.ones, node.span)
+                raise ConditionError("a parameter cannot be negated", node.span, "negate the constant it is compared with")
+            _no_pointer(inner, node.span)
+            inverted = inner.mask & ~inner.inverted
+            return _Bits(inner.operand, inner.mask, inverted, inner.full & ~inner.mask & ~inner.ones, node.span)
         case Binary(op=op, left=left, right=right):
             return _binary(op, _value(left, scope), _value(right, scope), node.span, scope)
 
@@ -218,15 +222,20 @@ def _binary(op: str, left: _Value, right: _Value, span: Span | None, scope: Scop
     if isinstance(left, int) and isinstance(right, int):
         if op == "<<":
             if not 0 <= right < 64:
-                raise ConditionFault(f"a shift by {right}", span, "arguments have 64 bits: shift by 0..63")
+                raise ConditionError(f"a shift by {right}", span, "arguments have 64 bits: shift by 0..63")
             return left << right
         return left & right if op == "&" else left | right
     if op == "<<":
-        raise ConditionFault("only constants can be shifted", span)
+        raise ConditionError("only constants can be shifted", span)
     if isinstance(left, int):
-        left, right = right, left
-    if not isinstance(right, int) or isinstance(left, int):
-        raise ConditionFault("this combines two parameters", span, "filters judge one argument at a time")
+        assert not isinstance(right, int)
+        return _with_bits(op, right, left, span, scope)
+    if not isinstance(right, int):
+        raise ConditionError("this combines two parameters", span, "filters judge one argument at a time")
+    return _with_bits(op, left, right, span, scope)
+
+
+def _with_bits(op: str, left: _Bits, right: int, span: Span | None, scope: Scope) -> _Bits:
     _no_pointer(left, span)
     bits = _modulo(left, right, span, scope)
     if op == "&":
@@ -241,9 +250,10 @@ def _name(node: Name, scope: Scope) -> _Value:
 
     try:
         found = operand(scope.arch, scope.call, node)
-    except NoSuchOperand as error:
-        raise ConditionFault(str(error), node.span, "argN:u64 is the raw register") from None
+    except NoOperandError as error:
+        raise ConditionError(str(error), node.span, "argN:u64 is the raw register") from None
     if found is not None:
+        _same_word(node, scope)
         return _Bits(found, (1 << found.width) - 1, 0, 0, node.span)
     value = 0 if node.name == "NULL" else constant(node.name, scope.arch)
     names = list(parameter_names(scope.arch, scope.call))
@@ -252,10 +262,23 @@ def _name(node: Name, scope: Scope) -> _Value:
         what = f"parameter of {scope.call}" if scope.call else "parameter"
         hint = f"; did you mean {guess!r}?" if guess else ""
         known = f"its parameters are {', '.join(names)}" if names else "its parameters are arg0..arg5: no prototype is known"
-        raise ConditionFault(f"{node.name!r} is neither a {what} nor a constant{hint}", node.span, known)
+        raise ConditionError(f"{node.name!r} is neither a {what} nor a constant{hint}", node.span, known)
     if node.raw:
-        raise ConditionFault(f"{node.name} is a constant; ':u64' belongs to a parameter", node.span)
+        raise ConditionError(f"{node.name} is a constant; ':u64' belongs to a parameter", node.span)
     return value
+
+
+def _same_word(node: Name, scope: Scope) -> None:
+    """``arg2`` is the third register; where the man page gives that name to another, say so."""
+    from seclude.abi.prototypes import prototype
+
+    found = prototype(scope.arch, scope.call) if scope.call and node.name.startswith("arg") else None
+    for parameter in found.parameters if found else ():
+        if parameter.name == node.name and node.name != f"arg{parameter.index}":
+            text = (
+                f"{node.name} is register {node.name[3:]}, counted from 0; what the man page calls {node.name} is arg{parameter.index} here"
+            )
+            scope.remarks.append((text, node.span))
 
 
 def _within(bits: _Bits, ranges: tuple[tuple[int, int], ...]) -> Predicate:
@@ -287,8 +310,5 @@ def _prefix(bits: _Bits, value: int, where: int) -> Predicate:
 
 def _at_most(bits: _Bits, limit: int) -> Predicate:
     """``value <= limit``: equal, or equal down to a set bit of the limit that the value lacks."""
-    parts = [_prefix(bits, limit, bits.full)]
-    for bit in range(bits.operand.width):
-        if limit >> bit & 1:
-            parts.append(_prefix(bits, limit & ~(1 << bit), bits.full & ~((1 << bit) - 1)))
-    return Any(tuple(parts))
+    smaller = (_prefix(bits, limit & ~(1 << bit), bits.full & ~((1 << bit) - 1)) for bit in range(bits.operand.width) if limit >> bit & 1)
+    return Any((_prefix(bits, limit, bits.full), *smaller))

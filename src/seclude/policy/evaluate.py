@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from seclude.policy.operands import Operand
     from seclude.policy.policy import Policy
 
-__all__ = ["Outcome", "evaluate"]
+__all__ = ["Outcome", "evaluate", "value_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,7 @@ def evaluate(policy: Policy, arch: str | int | Architecture, nr: int, args: Sequ
     from seclude import abi
 
     nr &= 0xFFFFFFFF
-    words = [nr, 0, ip & 0xFFFFFFFF, ip >> 32 & 0xFFFFFFFF]
-    for value in (*args, *(0,) * (6 - len(args))):
-        words += [value & 0xFFFFFFFF, value >> 32 & 0xFFFFFFFF]
+    words = _words(nr, args, ip)
     token = arch if isinstance(arch, int) else abi.arch(arch).token
     candidates = [one for one in policy.architectures if one.token == token]
     first = policy.architectures[0]
@@ -66,6 +64,18 @@ def evaluate(policy: Policy, arch: str | int | Architecture, nr: int, args: Sequ
             return _header(policy, "x32" if wanted == "x32" else "badarch", candidates[0] if wanted == "x32" else first)
         candidates = here
     return _on(policy, candidates[0], nr, words)
+
+
+def _words(nr: int, args: Sequence[int], ip: int = 0) -> list[int]:
+    words = [nr, 0, ip & 0xFFFFFFFF, ip >> 32 & 0xFFFFFFFF]
+    for value in (*args, *(0,) * (6 - len(args))):
+        words += [value & 0xFFFFFFFF, value >> 32 & 0xFFFFFFFF]
+    return words
+
+
+def value_of(node: Expression, arch: Architecture, call: str, args: Sequence[int]) -> int:
+    """The value of an expression for one call, unsigned in its parameter's width."""
+    return _read(node, _Where(arch, call, _words(0, args)))[0]
 
 
 def _on(policy: Policy, arch: Architecture, nr: int, words: list[int]) -> Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from seclude.errors import PolicyError, nearest
+from seclude.errors import Diagnostic, PolicyError, nearest
 from seclude.policy.nodes import Action, Call, Include, Rule
 from seclude.policy.parser import parse_action, parse_call, parse_condition, parse_items
 from seclude.policy.policy import Policy, build
@@ -159,14 +159,15 @@ def include(name: str) -> Include:
 def prepend(policy: Policy, lines: Iterable[tuple[str, str, str]]) -> Policy:
     """``policy`` with rules in front: each of ``lines`` is (action, the rest of the rule, where it was given).
 
-    ``("allow", "socket(domain == AF_INET)", "--allow")``. The first line is tried first. Raises `PolicyError`, placed in
+    ``("allow", "socket(domain == AF_INET)", "--allow")``, or with architectures ``("allow", "on x86: read", "--allow")``. The first line is tried first. Raises `PolicyError`, placed in
     the text that was given.
     """
     items: list[Rule | Include] = []
     sources: list[tuple[str, str]] = []
-    faults = []
+    faults: list[Diagnostic] = []
     for action, text, origin in lines:
-        source = f"{action} {text}"
+        where, colon, rest = text.partition(":") if text.startswith("on ") else ("", "", text)
+        source = f"{where}{colon}{' ' if colon else ''}{action} {rest.lstrip()}"
         try:
             fresh, header, _ = parse_items(source, origin, open_include)
             if len(fresh) != 1 or not isinstance(fresh[0], Rule) or "\n" in source:

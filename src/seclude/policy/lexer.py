@@ -83,12 +83,13 @@ class Faults:
 def decode(text: str | bytes, file: str) -> str:
     """UTF-8 bytes, or text, without a byte order mark. Raises `PolicyError` for anything else."""
     if isinstance(text, bytes):
+        raw = text
         try:
-            text = text.decode("utf-8")
+            text = raw.decode("utf-8")
         except UnicodeDecodeError as error:
-            line = text.count(b"\n", 0, error.start) + 1
+            line = raw.count(b"\n", 0, error.start) + 1
             raise PolicyError(
-                f"{file}:{line}: not a policy: byte 0x{text[error.start]:02x} at offset {error.start} is not UTF-8 text",
+                f"{file}:{line}: not a policy: byte 0x{raw[error.start]:02x} at offset {error.start} is not UTF-8 text",
                 "a policy is a text file; compiled filters and binaries cannot be read here",
             ) from None
     return text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
@@ -128,7 +129,7 @@ def _remedy(character: str) -> str:
     return "" if character.isprintable() else "a policy is plain text"
 
 
-def logical_lines(text: str, faults: Faults) -> Iterator[LogicalLine]:
+def logical_lines(faults: Faults) -> Iterator[LogicalLine]:
     """Every non-empty logical line. Unexpected characters are reported and skipped."""
     tokens: list[Token] = []
     depth = 0

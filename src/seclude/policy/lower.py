@@ -107,8 +107,8 @@ def _calls(policy: Policy, arch: Architecture) -> dict[int, LoweredCall]:
         name = names.get(number) or str(number)
         calls[number] = LoweredCall(name, tuple(listed), default)
     for name in arch.multiplexers:
-        number = arch.number(name)
-        if number is not None and number in names and number not in clauses:
+        number = arch.calls()[name]
+        if number in names and number not in clauses:
             calls[number] = LoweredCall(name, (), action_word(Action("errno", "ENOSYS"), arch))
     return calls
 

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from seclude.abi.prototypes import Parameter
     from seclude.policy.nodes import Name
 
-__all__ = ["NoSuchOperand", "Operand", "operand", "parameter_names"]
+__all__ = ["NoOperandError", "Operand", "operand", "parameter_names"]
 
 POINTERS = frozenset({"pointer", "path", "sockaddr"})
 _REGISTER = re.compile("arg([0-9]+)$")
 
 
-class NoSuchOperand(Exception):
+class NoOperandError(Exception):
     """A register that this call does not have; the message says why."""
 
 
@@ -75,7 +75,7 @@ def _of_parameter(parameter: Parameter) -> Operand:
 
 
 def operand(arch: Architecture, call: str, name: Name) -> Operand | None:
-    """What ``name`` means in a condition on ``call``, or None where it is no parameter. Raises `NoSuchOperand`."""
+    """What ``name`` means in a condition on ``call``, or None where it is no parameter. Raises `NoOperandError`."""
     if name.name == "ip":
         wide = name.raw or register_width(arch) == 64
         return Operand(((IP_LOW, 32), (IP_HIGH, 32)) if wide else ((IP_LOW, 32),), signed=False)
@@ -95,7 +95,7 @@ def operand(arch: Architecture, call: str, name: Name) -> Operand | None:
 
 def _numbered(arch: Architecture, call: str, index: int, raw: bool, parameters: tuple[Parameter, ...] | None) -> Operand:
     if index > 5:
-        raise NoSuchOperand(f"there is no arg{index}: system calls have at most six arguments, arg0..arg5")
+        raise NoOperandError(f"there is no arg{index}: system calls have at most six arguments, arg0..arg5")
     if raw:
         return Operand(_register(index, 64), signed=False)
     if parameters is None:
@@ -108,4 +108,4 @@ def _numbered(arch: Architecture, call: str, index: int, raw: bool, parameters: 
     if index < last:  # the padding before an even register pair
         return Operand(_register(index, register_width(arch)), signed=False)
     count = len(parameters)
-    raise NoSuchOperand(f"{call} has {count or 'no'} parameter{'' if count == 1 else 's'}, so arg{index} is never read")
+    raise NoOperandError(f"{call} has {count or 'no'} parameter{'' if count == 1 else 's'}, so arg{index} is never read")

@@ -92,7 +92,7 @@ DEEPEST = 40
 DEEPEST_INCLUDE = 16
 
 
-class _FaultyLine(Exception):
+class _LineError(Exception):
     """This logical line is reported and skipped."""
 
 
@@ -109,9 +109,9 @@ class _Line:
     def token(self) -> Token:
         return self.tokens[self.at]
 
-    def fail(self, message: str, token: Token | None = None, remedy: str = "") -> _FaultyLine:
+    def fail(self, message: str, token: Token | None = None, remedy: str = "") -> _LineError:
         self.faults.add(message, self.faults.span(token or self.token), remedy)
-        return _FaultyLine()
+        return _LineError()
 
     def found(self) -> str:
         return repr(self.token.text) if self.token.kind != "end" else "the end of the line"
@@ -397,12 +397,12 @@ class _File:
         self.inner: list[Diagnostic] = []
 
     def read(self) -> None:
-        for line in logical_lines(self.source, self.faults):
+        for line in logical_lines(self.faults):
             if self.faults.full:
                 return
             try:
                 self.line(_Line(line.tokens, self.faults), line)
-            except _FaultyLine:
+            except _LineError:
                 continue
 
     def line(self, line: _Line, logical: LogicalLine) -> None:
@@ -486,7 +486,7 @@ def parse_items(text: str | bytes, file: str, opener: Opener) -> tuple[tuple[Rul
 
 def _single(text: str, file: str) -> _Line:
     faults = Faults(file, [line.removesuffix("\r") for line in text.split("\n")])
-    lines = list(logical_lines(text, faults))
+    lines = list(logical_lines(faults))
     faults.check()
     if len(lines) != 1:
         raise PolicyError(f"expected one line, found {len(lines)}: {text[:80]!r}")
@@ -499,7 +499,7 @@ def parse_call(text: str, file: str = "<python>") -> Call:
     try:
         call = line.call()
         line.end("the call")
-    except _FaultyLine:
+    except _LineError:
         line.faults.check()
         raise
     return call
@@ -511,7 +511,7 @@ def parse_condition(text: str, file: str = "<python>") -> Condition:
     try:
         condition = line.condition()
         line.end("the condition")
-    except _FaultyLine:
+    except _LineError:
         line.faults.check()
         raise
     return condition
@@ -523,7 +523,7 @@ def parse_action(text: str, file: str = "<python>") -> Action:
     try:
         action = line.action()
         line.end("the action")
-    except _FaultyLine:
+    except _LineError:
         line.faults.check()
         raise
     return action

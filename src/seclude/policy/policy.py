@@ -245,11 +245,8 @@ def _effective(policy: Policy) -> Header:
 def _architectures(policy: Policy) -> tuple[Architecture, ...]:
     from seclude import abi
 
-    found: list[Architecture] = []
     words = policy.effective.arch or ()
-    for word in words:
-        if word != "compat":
-            found.append(abi.arch(policy.native if word == "native" else word))
+    found = [abi.arch(policy.native if word == "native" else word) for word in words if word != "compat"]
     if "compat" in words:
         found += [companion for listed in tuple(found) for companion in abi.companions(listed)]
     return tuple(dict.fromkeys(found))
