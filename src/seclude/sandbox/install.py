@@ -15,7 +15,6 @@ who load filters elsewhere.
 
 from __future__ import annotations
 
-import os
 import struct
 import sys
 
@@ -24,6 +23,7 @@ from seclude.kernel import prctl, proc, seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Mapping
 
     from seclude.compiler.artifact import Artifact
