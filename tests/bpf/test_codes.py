@@ -12,7 +12,7 @@ INTERNAL = {"SECCOMP_DATA_SIZE"}
 
 
 def defined(*paths):
-    found = {}
+    found: dict[str, str] = {}
     for path in paths:
         text = need_header(f"/usr/include/linux/{path}", "linux-libc-dev").read_text()
         found |= dict(re.findall(r"^#\s*define\s+((?:BPF|SECCOMP)_\w+)\s+([^/\n]+?)\s*(?:/\*.*)?$", text, re.MULTILINE))

@@ -28,6 +28,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from seclude.bpf.assembler import Assembly, assemble, read_assembly
     from seclude.bpf.codes import *  # noqa: F403 -- every name of the headers
     from seclude.bpf.codes import combine, offsetof, precedence
@@ -90,11 +92,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     home = _HOMES.get(name, "codes" if name.startswith(("BPF_", "SECCOMP_", "AUDIT_ARCH_")) or name in _CODES else "")
     if not home:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(__import__(f"seclude.bpf.{home}", fromlist=[name]), name)
+    value = getattr(__import__(f"seclude.bpf.{home}", fromlist=[name]), name)
     globals()[name] = value
     return value
 

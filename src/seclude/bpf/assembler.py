@@ -31,13 +31,14 @@ and a caret. Nothing is judged here: a program that the kernel would not load as
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 from seclude.bpf import codes
-from seclude.bpf.expression import Fault, Token, Tokens, evaluate, expression, tokenize, walk
+from seclude.bpf.expression import Fault, Token, Tokens, evaluate, tokenize, walk
 from seclude.bpf.flow import Flow
-from seclude.bpf.names import ACTIONS, ALU, COMPARISONS, offsets, tokens
+from seclude.bpf.names import ACTIONS, offsets, tokens
 from seclude.bpf.program import Program
+from seclude.bpf.statements import Action, Jump, Line, Word, statement
 from seclude.errors import Diagnostic, FilterError, Span, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -73,40 +74,6 @@ def read_assembly(text: str, *, file: str = "<assembly>", arch: Architecture | s
     return _Reader(file, arch, byteorder).read(text)
 
 
-class _Jump(NamedTuple):
-    """Where a jump goes: a label's name, ``next``, or a relative skip."""
-
-    token: Token
-    relative: bool = False
-
-
-#: ``k`` of an instruction before names are worked out: a number, an expression, a return value or a word of the data.
-_Operand: TypeAlias = "int | Expression | _Action | _Word"
-
-
-class _Action(NamedTuple):
-    value: int
-    data: Expression | None
-
-
-class _Word(NamedTuple):
-    text: str
-    token: Token
-
-
-class _Line(NamedTuple):
-    """An instruction as read, its jumps and its constant not worked out yet."""
-
-    span: Span
-    code: int
-    k: _Operand = 0
-    jt: _Jump | int = 0
-    jf: _Jump | int = 0
-    #: of ``goto``: goes to ``k``, with all its 32 bits
-    ja: _Jump | None = None
-
-
-_NEXT = 0
 _FAULTS_SHOWN = 100
 
 
@@ -114,31 +81,32 @@ class _Reader:
     def __init__(self, file: str, arch: Architecture | str | None, byteorder: str | None) -> None:
         self.file = file
         self.arch = _architecture(arch) if arch is not None else None
-        self.byteorder = byteorder
+        self.byteorder = byteorder or (self.arch.byteorder if self.arch else "little")
+        #: whether ``.byteorder`` said so, which no ``.arch`` overrules
+        self.byteorder_said = False
         self.faults: list[Diagnostic] = []
-        self.lines: list[_Line] = []
+        self.lines: list[Line] = []
         self.labels: dict[str, tuple[int, Span]] = {}
-        self.pending: list[str] = []
         self.number = 0
         self.source = ""
 
     def read(self, text: str) -> Assembly:
         # Only a line feed ends a line: a form feed or a Unicode separator inside a comment does not.
-        for self.number, self.source in enumerate(text.split("\n"), 1):
+        for self.number, source in enumerate(text.split("\n"), 1):
+            self.source = source.rstrip("\r")
             try:
                 self._line(Tokens(tokenize(self.source)))
             except Fault as fault:
                 self._fault(fault)
                 # A line that could not be read still counts, so that the jumps over it stay right.
-                self.lines.append(_Line(self._span(fault.token), 0))
-        byteorder = self.byteorder or (self.arch.byteorder if self.arch else "little")
-        fields = self._resolve(offsets(byteorder))
+                self.lines.append(Line(self._span(fault.token), 0))
+        fields = self._resolve(offsets(self.byteorder))
         if self.faults:
             self.faults.sort(key=lambda fault: (fault.span.line, fault.span.column) if fault.span else (0, 0))
             hidden = len(self.faults) - _FAULTS_SHOWN
             rest = [Diagnostic(f"... and {hidden} more faults in {self.file}")] if hidden > 0 else []
             raise FilterError(self.faults[:_FAULTS_SHOWN] + rest)
-        return Assembly(Program(fields, byteorder), tuple(line.span for line in self.lines))
+        return Assembly(Program(fields, self.byteorder), tuple(line.span for line in self.lines))
 
     def _span(self, token: Token, line: int = 0, source: str | None = None) -> Span:
         return Span(self.file, line or self.number, token.column + 1, token.stop + 1, self.source if source is None else source)
@@ -161,7 +129,7 @@ class _Reader:
             self._directive(line)
         else:
             whole = Token("line", "", first.column, len(self.source.split("#")[0].rstrip()))
-            self.lines.append(self._statement(line)._replace(span=self._span(whole)))
+            self.lines.append(statement(line)._replace(span=self._span(whole)))
         left = line.peek()
         if left.kind != "end":
             # The statement itself was understood: it stays, and only its rest is reported.
@@ -186,222 +154,14 @@ class _Reader:
                 self._fault(Fault(f"byte order {value.text!r} is neither 'little' nor 'big'", value))
             else:
                 self.byteorder = value.text
+                self.byteorder_said = True
             return
         try:
             self.arch = _architecture(value.text)
+            if not self.byteorder_said:
+                self.byteorder = self.arch.byteorder
         except UsageError as error:
             self._fault(Fault(error.diagnostics[0].message, value, error.diagnostics[0].remedy))
-
-    def _statement(self, line: Tokens) -> _Line:
-        first = line.peek()
-        match first.text:
-            case ".insn":
-                return self._insn(line)
-            case "if":
-                return self._if(line)
-            case "goto" | "jmp" | "jump":
-                return _Line(_NOWHERE, codes.BPF_JMP | codes.BPF_JA, ja=self._target(line, optional=False))
-            case "return" | "ret":
-                return self._return(line)
-            case "!" | "(":
-                return self._ternary(line)
-            case "A" if line.peek(1).text in COMPARISONS:
-                return self._ternary(line)
-            case "A" | "X":
-                return self._assignment(line)
-            case "mem":
-                return self._store(line)
-        statements = ("A", "X", "mem", "if", "goto", "return", ".insn", ".arch", ".byteorder")
-        near = nearest(first.text, statements) if first.kind == "name" else ""
-        raise Fault(
-            f"no statement begins with {first.text!r}",
-            first,
-            f"did you mean {near!r}?"
-            if near
-            else "a statement is A = ..., X = ..., mem[n] = ..., if (...) goto ..., goto ... or return ...",
-        )
-
-    def _insn(self, line: Tokens) -> _Line:
-        line.next()
-        fields = []
-        for name, bits in (("code", 16), ("jt", 8), ("jf", 8), ("k", 32)):
-            if name != "code":
-                line.expect(",", "write .insn code, jt, jf, k")
-            at = line.peek()
-            value = evaluate(expression(line), lambda token: _constant(token, None))
-            if not 0 <= value < 1 << bits:
-                raise Fault(f"{name} = {value} does not fit in {bits} bits", at)
-            fields.append(value)
-        return _Line(_NOWHERE, fields[0], fields[3], fields[1], fields[2])
-
-    def _assignment(self, line: Tokens) -> _Line:
-        register = line.next()
-        operator = line.next()
-        if operator.text == "=":
-            return self._load_a(line) if register.text == "A" else self._load_x(line)
-        if operator.text[:-1] in ALU and operator.text.endswith("=") and register.text == "A":
-            code = codes.BPF_ALU | ALU[operator.text[:-1]]
-            if line.take("X"):
-                return _Line(_NOWHERE, code | codes.BPF_X)
-            return _Line(_NOWHERE, code | codes.BPF_K, expression(line))
-        remedy = f"{register.text} = value" + (
-            ", A += value, A == value ? label : label" if register.text == "A" else "; arithmetic is on A"
-        )
-        raise Fault(f"expected an assignment to {register.text}, found {operator.text!r}", operator, remedy)
-
-    def _load_a(self, line: Tokens) -> _Line:
-        token = line.peek()
-        match token.text:
-            case "X":
-                line.next()
-                return _Line(_NOWHERE, codes.BPF_MISC | codes.BPF_TXA)
-            case "len":
-                line.next()
-                return _Line(_NOWHERE, codes.BPF_LD | codes.BPF_LEN)
-            case "mem":
-                return _Line(_NOWHERE, codes.BPF_LD | codes.BPF_MEM, self._index(line))
-            case "-" if line.peek(1).text == "A":
-                line.next()
-                line.next()
-                return _Line(_NOWHERE, codes.BPF_ALU | codes.BPF_NEG)
-            case "A":
-                raise Fault("A = A does nothing", token, "for arithmetic write A += value and the like")
-            case "data":
-                return _Line(_NOWHERE, codes.BPF_LD | codes.BPF_ABS, self._index(line))
-            case "args" | "args_h":
-                return _Line(_NOWHERE, codes.BPF_LD | codes.BPF_ABS, self._argument(line))
-            case "sys_number" | "arch" | "instruction_pointer":
-                line.next()
-                high = self._high(line) if token.text == "instruction_pointer" else ""
-                return _Line(_NOWHERE, codes.BPF_LD | codes.BPF_ABS, _Word(token.text + high, token))
-        return _Line(_NOWHERE, codes.BPF_LD | codes.BPF_IMM, expression(line))
-
-    def _load_x(self, line: Tokens) -> _Line:
-        token = line.peek()
-        match token.text:
-            case "A":
-                line.next()
-                return _Line(_NOWHERE, codes.BPF_MISC | codes.BPF_TAX)
-            case "len":
-                line.next()
-                return _Line(_NOWHERE, codes.BPF_LDX | codes.BPF_LEN)
-            case "mem":
-                return _Line(_NOWHERE, codes.BPF_LDX | codes.BPF_MEM, self._index(line))
-            case "args" | "args_h" | "data" | "sys_number" | "arch" | "instruction_pointer" | "X":
-                raise Fault(f"X cannot be loaded from {token.text}", token, f"write A = {token.text}... and then X = A")
-        return _Line(_NOWHERE, codes.BPF_LDX | codes.BPF_IMM, expression(line))
-
-    def _index(self, line: Tokens) -> Expression:
-        line.next()
-        line.expect("[")
-        index = expression(line)
-        line.expect("]")
-        return index
-
-    def _argument(self, line: Tokens) -> _Word:
-        token = line.peek()
-        inner = line.peek(2)
-        number = evaluate(self._index(line), lambda name: _constant(name, None))
-        if not 0 <= number <= 5:
-            raise Fault(f"there is no argument {number}", inner, "arguments are args[0] to args[5]")
-        high = " >> 32" if token.text == "args_h" else self._high(line)
-        return _Word(f"args[{number}]{high}", token)
-
-    def _high(self, line: Tokens) -> str:
-        if not line.take(">>"):
-            return ""
-        at = line.peek()
-        if evaluate(expression(line), lambda name: _constant(name, None)) != 32:
-            raise Fault("a load takes the low word, or with >> 32 the high one", at, "load first, then shift: A >>= n")
-        return " >> 32"
-
-    def _store(self, line: Tokens) -> _Line:
-        index = self._index(line)
-        line.expect("=")
-        register = line.take("A", "X")
-        if register is None:
-            raise Fault(f"mem takes A or X, found {line.peek().text!r}", line.peek(), "load A first, then store it")
-        return _Line(_NOWHERE, codes.BPF_ST if register.text == "A" else codes.BPF_STX, index)
-
-    def _return(self, line: Tokens) -> _Line:
-        line.next()
-        if line.take("A"):
-            return _Line(_NOWHERE, codes.BPF_RET | codes.BPF_A)
-        token = line.peek()
-        action = ACTIONS.get(token.text.removeprefix("SECCOMP_RET_"))
-        if action is None or (line.peek(1).text != "(" and line.peek(1).kind == "op"):
-            if token.text == "X":
-                raise Fault("return X is not an instruction", token, "A = X, then return A")
-            return _Line(_NOWHERE, codes.BPF_RET | codes.BPF_K, expression(line))
-        line.next()
-        data = None
-        if line.take("("):
-            data = expression(line)
-            line.expect(")")
-        return _Line(_NOWHERE, codes.BPF_RET | codes.BPF_K, _Action(action, data))
-
-    # Conditions and jumps
-
-    def _if(self, line: Tokens) -> _Line:
-        line.next()
-        at = line.peek()
-        if at.text not in ("(", "!"):
-            raise Fault(f"expected '(', found {at.text!r}", at, "write if (A == value) goto label")
-        code, operand, exchanged = self._condition(line)
-        taken = self._target(line, optional=False)
-        other: _Jump | int = _NEXT
-        if line.take("else"):
-            other = self._target(line, optional=True)
-        return self._branch(code, operand, taken, other, exchanged=exchanged)
-
-    def _ternary(self, line: Tokens) -> _Line:
-        code, operand, exchanged = self._condition(line)
-        line.expect("?", "write A == value ? label : label")
-        taken = self._place(line)
-        line.expect(":", "write A == value ? label : label")
-        return self._branch(code, operand, taken, self._place(line), exchanged=exchanged)
-
-    def _branch(self, code: int, operand: _Operand, taken: _Jump, other: _Jump | int, *, exchanged: bool) -> _Line:
-        return _Line(_NOWHERE, code, operand, other, taken) if exchanged else _Line(_NOWHERE, code, operand, taken, other)
-
-    def _condition(self, line: Tokens, depth: int = 0) -> tuple[int, _Operand, bool]:
-        """The jump's code, its operand, and whether its branches are exchanged."""
-        at = line.peek()
-        if depth > 64:
-            raise Fault("a condition is nested more than 64 deep", at)
-        if line.take("!"):
-            if line.peek().text not in ("(", "!"):
-                raise Fault(f"expected '(' after '!', found {line.peek().text!r}", line.peek(), "write !(A & value)")
-            code, operand, exchanged = self._condition(line, depth + 1)
-            return code, operand, not exchanged
-        if line.take("("):
-            inner = self._condition(line, depth + 1)
-            if line.peek().text in ("&&", "||"):
-                raise Fault(f"{line.peek().text!r} is not known here", line.peek(), "one comparison an instruction: write two ifs")
-            line.expect(")")
-            return inner
-        if not line.take("A"):
-            raise Fault(f"expected A, found {at.text!r}", at, "only A can be compared, with a constant or X")
-        comparison = line.next()
-        if comparison.text not in COMPARISONS:
-            raise Fault(f"{comparison.text!r} compares nothing", comparison, f"the comparisons are {' '.join(COMPARISONS)}")
-        operation, exchanged = COMPARISONS[comparison.text]
-        if line.take("X"):
-            return codes.BPF_JMP | operation | codes.BPF_X, 0, exchanged
-        return codes.BPF_JMP | operation | codes.BPF_K, expression(line), exchanged
-
-    def _target(self, line: Tokens, *, optional: bool) -> _Jump:
-        word = line.take("goto", "jmp", "jump")
-        if word is None and not optional:
-            raise Fault(f"expected 'goto', found {line.peek().text!r}", line.peek(), "write goto label")
-        return self._place(line)
-
-    def _place(self, line: Tokens) -> _Jump:
-        relative = line.take("+") is not None
-        token = line.next()
-        if token.kind not in (("number",) if relative else ("name", "number")):
-            raise Fault(f"expected a label, found {token.text!r}", token, "a label, next, or +n to skip n instructions")
-        return _Jump(token, relative)
 
     # Resolution
 
@@ -422,7 +182,7 @@ class _Reader:
             fields.append((line.code, jt, jf, k))
         return fields
 
-    def _skip(self, jump: _Jump | int, pc: int, line: _Line, limit: int) -> int:
+    def _skip(self, jump: Jump | int, pc: int, line: Line, limit: int) -> int:
         if isinstance(jump, int):
             return jump
         name = jump.token.text
@@ -457,14 +217,14 @@ class _Reader:
             return 0
         return skip
 
-    def _k(self, line: _Line, places: dict[str, int], arch: Architecture | None) -> int:
+    def _k(self, line: Line, places: dict[str, int], arch: Architecture | None) -> int:
         operand = line.k
         if isinstance(operand, int):
             return operand
-        if isinstance(operand, _Word):
+        if isinstance(operand, Word):
             return places[operand.text]
         try:
-            if not isinstance(operand, _Action):
+            if not isinstance(operand, Action):
                 return _fits(evaluate(operand, lambda token: _constant(token, arch)), operand)
             if operand.data is None:
                 return operand.value
@@ -475,10 +235,6 @@ class _Reader:
         except Fault as fault:
             self._fault(fault, line.span)
             return 0
-
-
-#: Replaced by the statement's own span as soon as the whole line is read.
-_NOWHERE = Span("", 0, 0, 0)
 
 
 def _fits(value: int, tree: Expression) -> int:

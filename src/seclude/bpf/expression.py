@@ -45,6 +45,9 @@ _TOKEN = re.compile(
 )
 
 
+_LONGEST = 200
+
+
 def tokenize(line: str) -> list[Token]:
     """The tokens of one line, closed by an ``end``; raises ``Fault`` at the first character that starts none."""
     found = []
@@ -54,6 +57,10 @@ def tokenize(line: str) -> list[Token]:
         if match is None:
             wrong = Token("bad", line[place], place, place + 1)
             raise Fault(f"{line[place]!a} has no meaning here", wrong, "comments begin with '#'")
+        if match.lastgroup == "name" and match.end() - place > _LONGEST:
+            raise Fault(
+                f"a name of {match.end() - place} characters", Token("name", "", place, match.end()), f"names have at most {_LONGEST}"
+            )
         if match.lastgroup != "space":
             found.append(Token(match.lastgroup or "", match.group(), match.start(), match.end()))
         place = match.end()
