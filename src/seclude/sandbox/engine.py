@@ -57,10 +57,11 @@ class _Retry(Exception):  # noqa: N818 - an outcome, not a fault
         self.report, self.trace = report, trace
 
 
-def execute(job: Job, *, control: int = -1, loaded: Callable[[str], None] | None = None) -> Result:
+def execute(job: Job, *, control: int = -1, loaded: Callable[[str], None] | None = None, guarded: bool = False) -> Result:
     """Run ``job`` to its end. ``control``: a descriptor whose end of file means that nobody waits for the result any more.
 
-    ``loaded`` is told, once, what was put in force. Raises `SecludeError` where the run is refused; a command that cannot be
+    ``loaded`` is told, once, what was put in force. ``guarded``: our parent ends what we would leave if we were killed; where it
+    does not, and the target is not traced, a process is forked that does. Raises `SecludeError` where the run is refused; a command that cannot be
     executed is a `Result` with code 126 or 127.
     """
     notes: list[str] = []
@@ -72,12 +73,22 @@ def execute(job: Job, *, control: int = -1, loaded: Callable[[str], None] | None
         result.code, result.error = reason.code, str(reason)
         return result
     report, trace = mechanisms(job, plain, notes)
+    return _attempts(job, path, plain, report, trace, notes, control, loaded, guarded)
+
+
+def _attempts(
+    job: Job, path: bytes, plain: Plain, report: bool, trace: bool, notes: list[str], control: int, loaded: Callable[[str], None] | None,
+    guarded: bool,
+) -> Result:  # fmt: skip
     while True:
         if not report:
             refuse_without_supervisor(plain, "reporting is off" if not job.report else notes[0])
-        run = _Run(job, path, plain, report, trace, notes, control, loaded)
+        if not trace and not guarded:
+            from seclude.sandbox.guard import guarded as guard
+
+            return guard(lambda channel: _attempts(job, path, plain, report, trace, notes, channel, loaded, True))
         try:
-            return run.execute()
+            return _Run(job, path, plain, report, trace, notes, control, loaded).execute()
         except _Retry as retry:
             report, trace = retry.report, retry.trace
             notes.append(str(retry))
@@ -163,7 +174,8 @@ class _Run:
         else:
             self.notes.extend(domain.notes)
         close_at_exec(3)
-        self.spawn = spawn = Spawn(self.path, self.job.argv, self.job.environment, program, flags, self._steps(domain), self.mask)
+        mask = self.mask if self.job.mask is None else tuple(self.job.mask)
+        self.spawn = spawn = Spawn(self.path, self.job.argv, self.job.environment, program, flags, self._steps(domain), mask)
         refuse_forbidden_start(self.job, self.plain, call_of_exec(spawn), report=self.report)
         self.started_at = time.monotonic()
         self.main = spawn.start()
@@ -430,6 +442,11 @@ class _Run:
             result.signal, result.code = -code, 128 - code
         if self.limit == "wall":
             result.code = 124
+        if code == -_signal.SIGSYS and not any(denial.result == "SIGSYS" for denial in result.denials):
+            if self.trace:
+                self.notes.append("the command was ended by SIGSYS, but not by this policy: a filter of its own, or a signal sent to it")
+            else:
+                self.notes.append("the command was ended by SIGSYS: the policy killed a call, which cannot be named without ptrace")
 
 
 def _kill(pid: int) -> None:

@@ -21,10 +21,10 @@ class Job:
     """One run: ``argv`` and ``environment`` (``NAME=value``) as bytes, ``cwd`` or None, the compiled policy, limits, options.
 
     ``capture`` names which of 1 (stdout) and 2 (stderr) are collected into the result; ``stdin`` is bytes to feed, or None to
-    leave descriptor 0. ``report`` and ``ptrace`` false do without that mechanism.
+    leave descriptor 0. ``umask`` and ``mask`` (blocked signals) are the target's; None leaves this process's. ``report`` and ``ptrace`` false do without that mechanism.
     """
 
-    __slots__ = ("argv", "artifact", "capture", "cwd", "environment", "limits", "ptrace", "report", "stdin", "umask")
+    __slots__ = ("argv", "artifact", "capture", "cwd", "environment", "limits", "mask", "ptrace", "report", "stdin", "umask")
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class Job:
         report: bool = True,
         ptrace: bool = True,
         umask: int | None = None,
+        mask: list[int] | None = None,
     ) -> None:
         self.argv = argv
         self.environment = environment
@@ -50,6 +51,7 @@ class Job:
         self.report = report
         self.ptrace = ptrace
         self.umask = umask
+        self.mask = mask
 
 
 class Result:

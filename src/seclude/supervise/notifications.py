@@ -78,8 +78,8 @@ class Responder:
 
 def errno_text(arch: str, number: int) -> str:
     """An errno's name on that architecture; ``0`` for errno(0), the number where it has no name."""
-    from seclude.abi.constants import errno_name
     from seclude.abi import ARCHITECTURES
+    from seclude.abi.constants import errno_name
 
     found = errno_name(number, arch) if number and arch in ARCHITECTURES else None
     return found or str(number)

@@ -75,7 +75,7 @@ class Observer:
         try:
             self._stop(tid, signal, event)
         except ProcessLookupError:
-            pass  # killed under us; its exit status follows
+            return False  # killed under us; its exit status follows
         return False
 
     def _stop(self, tid: int, signal: int, event: int) -> None:

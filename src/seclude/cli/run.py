@@ -1,0 +1,143 @@
+"""``seclude run``: a program under a policy, and afterwards why each denied call was denied."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from seclude.cli.options import Command, Option
+from seclude.errors import UsageError
+from seclude.sandbox.engine import execute
+from seclude.sandbox.limits import Limits
+from seclude.sandbox.prepare import prepare
+from seclude.sandbox.result import Job
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from seclude.cli.options import Arguments
+    from seclude.sandbox.result import Result
+
+__all__ = ["COMMAND", "main"]
+
+COMMAND = Command(
+    "run",
+    "run [options] [--] COMMAND [ARGUMENT...]",
+    "Run COMMAND under a policy. At its end, every call that was denied is named on stderr: its arguments, the rule, and what would allow it.",
+    (
+        Option("--policy, -p", "FILE|PRESET", "the policy: a preset's name or a file", default="container"),
+        Option("--allow", "RULE", "allow this first, such as 'socket(domain == AF_INET)'", many=True),
+        Option("--deny", "RULE", "deny this first, with EPERM", many=True),
+        Option("--cpu", "TIME", "CPU time of all processes together, such as 2s"),
+        Option("--wall", "TIME", "time until the run is ended, with exit code 124"),
+        Option("--memory", "SIZE", "memory, such as 256M"),
+        Option("--files", "N", "open descriptors of each process"),
+        Option("--processes", "N", "processes and threads together"),
+        Option("--output", "SIZE", "bytes written to stdout and stderr together, and to each file"),
+        Option("--env", "NAME[=VALUE]", "set a variable, or keep it under --clear-env", many=True),
+        Option("--clear-env", "", "start from an empty environment"),
+        Option("--chdir", "DIR", "start in this directory"),
+        Option("--report", "FORM", "how denials are told", default="text", choices=("text", "json", "none")),
+        Option("--report-file", "FILE", "write the report there instead of stderr"),
+        Option("--no-report", "", "load the plain filter: errno answers are not seen, kills are"),
+        Option("--no-ptrace", "", "do not trace: kills are known by their wait status only"),
+        Option("--verbose, -v", "", "say what was put in force, and what the run used"),
+    ),
+    epilog="""Exit codes: the command's own; 128 + N if signal N ended it; 124 ended by --wall; 125 Seclude's own failure (usage,
+policy, kernel); 126 the command cannot be executed; 127 it is not found.
+
+Rules given by --allow and --deny are tried before the policy's, in the order given.""",
+    stops=True,
+)
+
+_LIMITS = ("cpu", "wall", "memory", "files", "processes", "output")
+
+
+def main(arguments: Arguments) -> int:
+    """Run the command. Raises `SecludeError`."""
+    if not arguments.rest:
+        raise UsageError("seclude run: no command given", "usage: seclude run [options] [--] COMMAND [ARGUMENT...]")
+    verbose = arguments.flag("verbose")
+    form = arguments.text("report") or "text"
+    rules = [(name, value) for name, value in arguments.ordered if name in ("allow", "deny")]
+    artifact = prepare(arguments.text("policy") or "container", rules=rules)
+    chdir = arguments.text("chdir")
+    job = Job(
+        [os.fsencode(word) for word in arguments.rest],
+        _environment(arguments),
+        artifact,
+        Limits.read({name: arguments.text(name) for name in _LIMITS}),
+        cwd=None if chdir is None else os.fsencode(chdir),
+        report=not arguments.flag("no_report"),
+        ptrace=not arguments.flag("no_ptrace"),
+    )
+    destination = _destination(arguments.text("report_file"))
+    result = execute(job, loaded=_tell if verbose else None)
+    if result.denials and form != "none":
+        from seclude.sandbox.explain import explain
+
+        explain(result.denials, artifact)
+    _write(destination, _report(result, job, form, verbose, destination))
+    return result.code
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"seclude: {line}\n")
+    sys.stderr.flush()
+
+
+def _environment(arguments: Arguments) -> list[bytes]:
+    environment = {} if arguments.flag("clear_env") else dict(os.environb)
+    for word in arguments.all("env"):
+        name, equals, value = os.fsencode(word).partition(b"=")
+        if not name:
+            raise UsageError(f"seclude run: --env {word!r} names no variable", "give NAME=VALUE, or NAME to keep it under --clear-env")
+        if equals:
+            environment[name] = value
+        elif name in os.environb:
+            environment[name] = os.environb[name]
+    return [name + b"=" + value for name, value in environment.items()]
+
+
+def _destination(name: str | None) -> int:
+    if name is None:
+        return 2
+    try:
+        # Before the run: a report that cannot be written is better known now.
+        return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise UsageError(f"seclude run: --report-file {name}: {error.strerror}") from None
+
+
+def _report(result: Result, job: Job, form: str, verbose: bool, destination: int) -> str:
+    if form == "json":
+        from seclude.sandbox.report import to_json
+
+        return to_json(result, job)
+    quiet = form == "none"
+    if quiet and not result.error:
+        return ""
+    if not (result.denials or result.overflow or result.notes or result.error or result.limit or verbose):
+        return ""
+    from seclude.sandbox.report import to_text
+
+    colour = width = 0
+    if os.isatty(destination):
+        colour = not os.environ.get("NO_COLOR")
+        try:
+            width = os.get_terminal_size(destination).columns
+        except OSError:
+            width = 0
+    return to_text(result, verbose=verbose, colour=bool(colour), width=width)
+
+
+def _write(descriptor: int, text: str) -> None:
+    rest = memoryview(text.encode("utf-8", "backslashreplace"))
+    while rest:
+        try:
+            rest = rest[os.write(descriptor, rest) :]
+        except BlockingIOError:
+            os.set_blocking(descriptor, True)
+        except OSError as error:
+            if descriptor == 2:
+                return  # nowhere left to say so
+            raise UsageError(f"seclude run: the report cannot be written: {error.strerror}") from None

@@ -1,0 +1,116 @@
+"""A second process beside the supervisor, so that either one's death ends the target's whole tree.
+
+The problem: traced processes die with their tracer (PTRACE_O_EXITKILL), but without tracing a supervisor that is killed
+leaves its target running. The kernel hands the orphans of a dead process to the nearest ancestor that is a subreaper, so the
+guard is the supervisor's parent: it outlives it, finds the orphans among its own children, and ends them. The other
+way round, the supervisor sees the guard's death as the end of its control channel.
+
+Rejected: a guard as the supervisor's child (it is not given the orphans); the parent-death signal alone (reaches the main
+process only, and not its children); a pid namespace (needs privileges, or a user namespace, which is often forbidden).
+"""
+
+from __future__ import annotations
+
+import _signal
+import _socket
+import os
+import select
+import time
+
+from seclude.errors import InternalError, KernelError, SecludeError
+from seclude.kernel import prctl, proc, signals
+from seclude.sandbox import wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from seclude.sandbox.result import Result
+
+__all__ = ["end_orphans", "guarded"]
+
+_WALL = 0x40000000
+_PATIENCE = 10.0
+_FORWARDED = (_signal.SIGTERM, _signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGUSR1, _signal.SIGUSR2)
+
+
+def end_orphans(keep: frozenset[int] | set[int]) -> bool:
+    """Kill and reap every child that is not in ``keep``, and what becomes our child by that. False: some would not go."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        left = [pid for pid in proc.children(os.getpid()) if pid not in keep]
+        if not left:
+            return True
+        for pid in left:
+            try:
+                os.kill(pid, _signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        for pid in left:
+            # Each dies by our SIGKILL; its own children are ours from then on, and in the next round.
+            while time.monotonic() < deadline:
+                if os.waitpid(pid, os.WNOHANG | _WALL)[0]:
+                    break
+                select.select([], [], [], 0.001)
+        if time.monotonic() >= deadline:
+            return False
+
+
+def guarded(supervise: Callable[[int], Result]) -> Result:
+    """Fork; ``supervise(control)`` runs in the child, and its result or error is ours. For a process with one thread."""
+    prctl.set_child_subreaper(True)
+    before = frozenset(proc.children(os.getpid()))
+    mine, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    pid = os.fork()
+    if pid == 0:
+        mine.close()
+        code = 0
+        try:
+            try:
+                wire.answer(theirs.fileno(), supervise(theirs.fileno()))
+            except SecludeError as error:
+                wire.answer(theirs.fileno(), error)
+        except BaseException as error:  # noqa: BLE001 - the parent tells it; nothing of ours may unwind in the child
+            wire.answer(theirs.fileno(), InternalError(f"{type(error).__name__}: {error}"))
+            code = 1
+        finally:
+            os._exit(code)
+    theirs.close()
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+    blocked = {*_FORWARDED, _signal.SIGCHLD}
+    mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, blocked)
+    descriptor = signals.signal_descriptor(blocked)
+    try:
+        return _watch(pid, mine, descriptor, before)
+    finally:
+        os.close(descriptor)
+        mine.close()
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+
+
+def _watch(pid: int, channel: _socket.socket, descriptor: int, before: frozenset[int]) -> Result:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    poll.register(channel.fileno(), select.POLLIN)
+    while True:
+        for ready, _ in poll.poll():
+            if ready == descriptor:
+                for number, from_kernel in signals.pending(descriptor):
+                    if number != _signal.SIGCHLD and not from_kernel:
+                        os.kill(pid, number)
+                changed, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
+                if changed and os.WIFSTOPPED(status):
+                    os.kill(os.getpid(), _signal.SIGSTOP)  # it stopped with the terminal's job: so do we
+                elif changed:
+                    poll.unregister(descriptor)
+            else:
+                try:
+                    return wire.read_answer(channel.fileno())
+                except wire.Closed:
+                    end_orphans(before)
+                    raise KernelError(
+                        "the supervisor was killed; every process of the run was ended",
+                        "see who sends SIGKILL, or the kernel's log (out of memory)",
+                    ) from None
+                finally:
+                    end_orphans(before)

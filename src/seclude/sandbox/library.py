@@ -1,0 +1,101 @@
+"""``seclude.run``: a program under a policy, from any Python program, threads or not."""
+
+from __future__ import annotations
+
+import _signal
+import os
+
+from seclude.errors import UsageError
+from seclude.sandbox.limits import Limits
+from seclude.sandbox.prepare import prepare
+from seclude.sandbox.result import Job
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from seclude.policy import Policy
+    from seclude.sandbox.result import Result
+
+__all__ = ["run"]
+
+
+def run(
+    command: Sequence[str | bytes | os.PathLike[str]],
+    *,
+    policy: str | os.PathLike[str] | Policy = "container",
+    rules: Iterable[tuple[str, str]] = (),
+    limits: Limits | Mapping[str, str | float | None] | None = None,
+    timeout: float | None = None,
+    stdin: bytes | int | None = None,
+    stdout: int | None = None,
+    stderr: int | None = None,
+    capture: bool = False,
+    env: Mapping[str, str] | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+    report: bool = True,
+    ptrace: bool = True,
+) -> Result:
+    """Run ``command`` under ``policy`` and wait until it, and every process that it started, has ended.
+
+    ``policy``: a preset's name, a file, or a `Policy`; ``rules``: ``("allow", RULE)`` and ``("deny", RULE)`` tried before it. ``limits``: the
+    words of the command line (``{"cpu": "2s", "memory": "256M"}``); ``timeout`` is the limit ``wall``, in seconds.
+    ``stdin``: bytes to feed, or a descriptor; ``stdout``, ``stderr``: descriptors (default: this process's own); ``capture`` collects both
+    into the result instead. ``env``: the whole environment; ``cwd``: the directory to start in.
+
+    Returns a `Result`, whatever the program did; its denials are explained. Raises `PolicyError`, `UsageError`, and
+    `KernelError` where the run was refused. Safe to call from several threads; the host is never under the filter.
+    """
+    if isinstance(command, (str, bytes)) or not command:
+        raise UsageError(f"run: expected a list of words, got {command!r}", "write seclude.run(['ls', '-l'])")
+    if capture and (stdout is not None or stderr is not None):
+        raise UsageError("run: capture=True takes both streams, so stdout= and stderr= cannot be given as well")
+    read = Limits.read(limits)
+    if timeout is not None:
+        read = read.replace(wall=timeout)
+    artifact = prepare(policy, rules=tuple(rules))
+    environment = dict(os.environb) if env is None else {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
+    here = os.getcwdb()
+    job = Job(
+        [os.fsencode(word) for word in command],
+        [name + b"=" + value for name, value in environment.items()],
+        artifact,
+        read,
+        cwd=here if cwd is None else os.path.join(here, os.fsencode(cwd)),
+        capture=(1, 2) if capture else (),
+        stdin=stdin if isinstance(stdin, bytes) else None,
+        report=report,
+        ptrace=ptrace,
+        umask=_umask(),
+        mask=sorted(int(number) for number in _signal.pthread_sigmask(_signal.SIG_BLOCK, ())),
+    )
+    for word in (*job.argv, *job.environment):
+        if b"\0" in word:
+            raise UsageError(f"run: a word with a NUL character: {word!r}")
+    from seclude.sandbox.zygote import submit
+
+    result = submit(job, _streams(stdin, stdout, stderr))
+    if result.denials:
+        from seclude.sandbox.explain import explain
+
+        explain(result.denials, artifact, None if isinstance(policy, (str, os.PathLike)) or rules else policy)
+    return result
+
+
+def _umask() -> int:
+    # Reading it by umask(2) would change it for a moment, under the feet of other threads.
+    from seclude.kernel import proc
+
+    status = proc.status("self")
+    found = status.umask if status is not None else None
+    return 0o022 if found is None else found
+
+
+def _streams(stdin: bytes | int | None, stdout: int | None, stderr: int | None) -> tuple[int, int, int]:
+    chosen = (stdin if isinstance(stdin, int) else 0, 1 if stdout is None else stdout, 2 if stderr is None else stderr)
+    for name, descriptor in zip(("stdin", "stdout", "stderr"), chosen, strict=True):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            raise UsageError(f"run: {name}: descriptor {descriptor} is not open", f"give {name}= an open descriptor") from None
+    return chosen

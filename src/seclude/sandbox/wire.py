@@ -1,0 +1,123 @@
+"""Jobs and results between processes: a length, then plain values (`seclude.sandbox.plain`). No pickle, no marshal."""
+
+from __future__ import annotations
+
+import _socket
+import array
+import os
+import struct
+
+from seclude.errors import InternalError, KernelError, PolicyError, SecludeError, UsageError
+from seclude.sandbox.plain import decode, encode
+from seclude.sandbox.result import Job, Result
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = [
+    "Closed",
+    "answer",
+    "job_from_plain",
+    "job_to_plain",
+    "pass_descriptors",
+    "read_answer",
+    "receive",
+    "take_descriptors",
+    "transmit",
+]
+
+_LIMIT = 1 << 40  # both ends are ours: what was captured may be large
+_SIZE = struct.Struct("<Q")
+_ERRORS = {kind.__name__: kind for kind in (PolicyError, UsageError, KernelError, InternalError, SecludeError)}
+
+
+class Closed(Exception):  # noqa: N818 - an outcome, not a fault
+    """The other end went away before the message was whole."""
+
+
+def transmit(descriptor: int, value: Any) -> None:
+    """Send one value. Raises OSError (EPIPE: nobody reads)."""
+    body = encode(value, _LIMIT)
+    rest = memoryview(_SIZE.pack(len(body)) + bytes(body))
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def receive(descriptor: int) -> Any:
+    """The next value. Raises `Closed` at the end of the stream."""
+    (size,) = _SIZE.unpack(_exactly(descriptor, _SIZE.size))
+    return decode(_exactly(descriptor, size), _LIMIT)
+
+
+def _exactly(descriptor: int, size: int) -> bytes:
+    out = bytearray()
+    while len(out) < size:
+        try:
+            piece = os.read(descriptor, min(size - len(out), 1 << 20))
+        except ConnectionResetError:
+            raise Closed from None
+        if not piece:
+            raise Closed
+        out += piece
+    return bytes(out)
+
+
+def pass_descriptors(channel: _socket.socket, descriptors: list[int]) -> None:
+    """Send one byte with ``descriptors`` (SCM_RIGHTS)."""
+    channel.sendmsg([b"d"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", descriptors))])
+
+
+def take_descriptors(channel: _socket.socket, count: int) -> list[int] | None:
+    """The ``count`` descriptors sent with the next byte, close-on-exec; None where the other end is gone."""
+    data, ancillary, _, _ = channel.recvmsg(1, _socket.CMSG_SPACE(count * 4), _socket.MSG_CMSG_CLOEXEC)
+    if not data:
+        return None
+    found = array.array("i")
+    for level, kind, raw in ancillary:
+        if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
+            found.frombytes(raw)
+    return list(found)
+
+
+_JOB = ("argv", "environment", "cwd", "capture", "stdin", "report", "ptrace", "umask", "mask")
+
+
+def job_to_plain(job: Job) -> dict[str, Any]:
+    """A job as plain values."""
+    out: dict[str, Any] = {name: getattr(job, name) for name in _JOB}
+    out["artifact"] = job.artifact.to_bytes()
+    out["limits"] = {name: getattr(job.limits, name) for name in job.limits.__slots__}
+    return out
+
+
+def job_from_plain(plain: dict[str, Any]) -> Job:
+    """The inverse of `job_to_plain`."""
+    from seclude.compiler.artifact import Artifact
+    from seclude.sandbox.limits import Limits
+
+    values = dict(plain)
+    artifact, limits = Artifact.from_bytes(values.pop("artifact")), Limits(**values.pop("limits"))
+    return Job(values.pop("argv"), values.pop("environment"), artifact, limits, **values)
+
+
+def answer(descriptor: int, outcome: Result | SecludeError) -> None:
+    """Send how a run ended; an error keeps its kind, its text and its errno."""
+    if isinstance(outcome, Result):
+        transmit(descriptor, ["result", outcome.to_plain()])
+    else:
+        name = next((kind.__name__ for kind in type(outcome).__mro__ if kind.__name__ in _ERRORS), "SecludeError")
+        first = outcome.diagnostics[0]
+        text = first.message if len(outcome.diagnostics) == 1 else str(outcome)
+        transmit(descriptor, ["error", name, text, first.remedy if len(outcome.diagnostics) == 1 else "", getattr(outcome, "errno", 0)])
+
+
+def read_answer(descriptor: int) -> Result:
+    """The result that `answer` sent, or the error raised. Raises `Closed`."""
+    message = receive(descriptor)
+    if message[0] == "result":
+        return Result.from_plain(message[1])
+    _, name, text, remedy, number = message
+    if name == "KernelError":
+        raise KernelError(text, remedy, number)
+    raise _ERRORS[name](text, remedy)

@@ -1,0 +1,127 @@
+"""The host's side of running programs from a process with threads.
+
+The problem: between fork and exec, in a process with threads, next to nothing may be done, and certainly no Python; and the
+launcher needs a process with one thread, whose descriptor table it can share with the child. So the host starts, once and by
+posix_spawn, a helper (`seclude.sandbox.warden`) and sends it jobs. The host is never near the filter.
+
+Every run has its own channel: the host's death, or an exception while it waits (KeyboardInterrupt), ends the channel and with it the run.
+A forked child of the host, or a host that changed its ids or confined itself, starts a helper of its own.
+"""
+
+from __future__ import annotations
+
+import _signal
+import _socket
+import _thread
+import os
+import sys
+
+from seclude.errors import KernelError
+from seclude.sandbox import wire
+from seclude.sandbox.warden import identity
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from seclude.sandbox.result import Job, Result
+
+__all__ = ["stop", "submit"]
+
+_CODE = "import sys; sys.path.insert(0, sys.argv[1]); from seclude.sandbox.warden import serve; serve(3)"
+_lock = _thread.allocate_lock()
+_helper: _Helper | None = None
+
+
+class _Helper:
+    """One helper process: its control socket, and for whom it was made."""
+
+    __slots__ = ("control", "key", "pid")
+
+    def __init__(self, key: tuple[object, ...]) -> None:
+        if not sys.executable:
+            raise KernelError("there is no interpreter to start (sys.executable is empty)", "set sys.executable to a python3")
+        self.key = key
+        self.control, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        null = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0) for stream in (0, 1, 2)]
+        # 3 first: the null device could otherwise be opened over the socket itself, where it has number 0, 1 or 2.
+        actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3), *null]
+        everything = [number for number in _signal.valid_signals() if number not in (_signal.SIGKILL, _signal.SIGSTOP)]
+        try:
+            self.pid = os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-I", "-S", "-c", _CODE, package],
+                {},
+                file_actions=actions,
+                setsigmask=[_signal.SIGINT, _signal.SIGQUIT, _signal.SIGHUP, _signal.SIGTERM],
+                setsigdef=everything,
+            )
+        except OSError as error:
+            self.control.close()
+            raise KernelError(
+                f"{sys.executable}: {error.strerror}", "the helper process of seclude.run needs this interpreter", error.errno or 0
+            ) from None
+        finally:
+            theirs.close()
+
+    def close(self) -> None:
+        self.control.close()
+        if self.key[0] == os.getpid():
+            try:
+                os.waitpid(self.pid, 0)
+            except ChildProcessError:
+                pass  # the host reaps its children by itself
+
+
+def _key() -> tuple[object, ...]:
+    root = os.stat("/")
+    return os.getpid(), identity("self"), root.st_dev, root.st_ino
+
+
+def _send(descriptors: list[int]) -> None:
+    """Hand a channel and three streams to the helper, starting it where there is none (any more)."""
+    global _helper
+    with _lock:
+        key = _key()
+        for attempt in (0, 1):
+            if _helper is not None and _helper.key != key:
+                old, _helper = _helper, None
+                old.control.close()
+            fresh = _helper is None
+            if _helper is None:
+                _helper = _Helper(key)
+            try:
+                wire.pass_descriptors(_helper.control, descriptors)
+                return
+            except OSError as error:
+                broken, _helper = _helper, None
+                broken.close()
+                if fresh or attempt:
+                    raise KernelError(f"the helper process of seclude.run went away: {error.strerror}", "", error.errno or 0) from None
+
+
+def stop() -> None:
+    """End the helper once its runs are over; the next run starts another. For hosts that confine themselves, and for tests."""
+    global _helper
+    with _lock:
+        old, _helper = _helper, None
+    if old is not None:
+        old.close()
+
+
+def submit(job: Job, streams: tuple[int, int, int]) -> Result:
+    """Run ``job`` with these descriptors as 0, 1 and 2, and wait for its end. Raises `SecludeError`."""
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        try:
+            _send([theirs.fileno(), *streams])
+        finally:
+            theirs.close()
+        try:
+            wire.transmit(ours.fileno(), wire.job_to_plain(job))
+            return wire.read_answer(ours.fileno())
+        except (wire.Closed, BrokenPipeError):
+            raise KernelError(
+                "the supervisor was killed; every process of the run was ended", "see who sends SIGKILL, or the kernel's log"
+            ) from None
+    finally:
+        ours.close()
