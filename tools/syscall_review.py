@@ -88,8 +88,13 @@ _VERSIONS = {
 ADDED_IN: dict[str, str] = {name: version for version, names in _VERSIONS.items() for name in names.split()}
 
 _MAP_SHADOW_STACK = "x86 x32 arm aarch64 loongarch64 m68k mips mips64 mips64n32 mipsel mipsel64 mipsel64n32 parisc parisc64 ppc ppc64 ppc64le riscv64 s390 s390x sh sheb"
-#: (call, architecture) → the kernel that gave it to this architecture, where later than elsewhere: of everything that
-#: the tables have and Linux 6.1's had not
+_SOCKETS = (
+    "socket socketpair bind connect listen accept4 getsockopt setsockopt getsockname getpeername sendto sendmsg recvfrom recvmsg shutdown"
+)
+_IPC = "semget semctl shmget shmctl shmat shmdt msgget msgsnd msgrcv msgctl"
+
+#: (call, architecture) → the kernel that gave it to this architecture, where later than elsewhere. Complete for what the
+#: tables have and Linux 6.1's had not; before that, the calls that were once inside a multiplexer alone.
 LATER: dict[tuple[str, str], str] = {
     ("memfd_secret", "s390"): "6.4",
     ("memfd_secret", "s390x"): "6.4",
@@ -102,4 +107,13 @@ LATER: dict[tuple[str, str], str] = {
     ("memfd_secret", "loongarch64"): "7.0",
     # x86_64 had it in 6.6; the number was set aside for all others one kernel later.
     **{("map_shadow_stack", name): "6.7" for name in _MAP_SHADOW_STACK.split()},
+    # Commits 9dea5dc921b5 (x86), 977108f89c98 (s390) and "m68k: Wire up direct socket calls", all in 4.3.
+    **{(call, name): "4.3" for call in _SOCKETS.split() for name in ("x86", "s390", "s390x", "m68k")},
+    # Commit 0d6040d46817, "arch: add split IPC system calls where needed".
+    **{
+        (call, name): "5.1"
+        for call in _IPC.split()
+        for name in ("x86", "m68k", "mips", "mipsel", "ppc", "ppc64", "ppc64le", "s390", "s390x", "sh", "sheb")
+    },
+    **{("semtimedop", name): "5.1" for name in ("ppc64", "ppc64le", "s390x")},
 }

@@ -88,10 +88,14 @@ arm 6.7 map_shadow_stack
 loongarch64 6.11 fstat newfstatat
 loongarch64 6.7 map_shadow_stack
 loongarch64 7.0 memfd_secret
+m68k 4.3 accept4 bind connect getpeername getsockname getsockopt listen recvfrom recvmsg sendmsg sendto setsockopt shutdown socket socketpair
+m68k 5.1 msgctl msgget msgrcv msgsnd semctl semget shmat shmctl shmdt shmget
 m68k 6.7 map_shadow_stack
+mips 5.1 msgctl msgget msgrcv msgsnd semctl semget shmat shmctl shmdt shmget
 mips 6.7 map_shadow_stack
 mips64 6.7 map_shadow_stack
 mips64n32 6.7 map_shadow_stack
+mipsel 5.1 msgctl msgget msgrcv msgsnd semctl semget shmat shmctl shmdt shmget
 mipsel 6.7 map_shadow_stack
 mipsel64 6.7 map_shadow_stack
 mipsel64n32 6.7 map_shadow_stack
@@ -99,18 +103,29 @@ parisc 6.5 cacheflush
 parisc 6.7 map_shadow_stack
 parisc64 6.5 cacheflush
 parisc64 6.7 map_shadow_stack
+ppc 5.1 msgctl msgget msgrcv msgsnd semctl semget shmat shmctl shmdt shmget
 ppc 6.7 map_shadow_stack
+ppc64 5.1 msgctl msgget msgrcv msgsnd semctl semget semtimedop shmat shmctl shmdt shmget
 ppc64 6.7 map_shadow_stack
+ppc64le 5.1 msgctl msgget msgrcv msgsnd semctl semget semtimedop shmat shmctl shmdt shmget
 ppc64le 6.7 map_shadow_stack
 riscv64 6.7 map_shadow_stack
+s390 4.3 accept4 bind connect getpeername getsockname getsockopt listen recvfrom recvmsg sendmsg sendto setsockopt shutdown socket socketpair
+s390 5.1 msgctl msgget msgrcv msgsnd semctl semget shmat shmctl shmdt shmget
 s390 6.4 memfd_secret
 s390 6.7 map_shadow_stack
+s390x 4.3 accept4 bind connect getpeername getsockname getsockopt listen recvfrom recvmsg sendmsg sendto setsockopt shutdown socket socketpair
+s390x 5.1 msgctl msgget msgrcv msgsnd semctl semget semtimedop shmat shmctl shmdt shmget
 s390x 6.4 memfd_secret
 s390x 6.7 map_shadow_stack
+sh 5.1 msgctl msgget msgrcv msgsnd semctl semget shmat shmctl shmdt shmget
 sh 6.10 sync_file_range2
 sh 6.7 map_shadow_stack
+sheb 5.1 msgctl msgget msgrcv msgsnd semctl semget shmat shmctl shmdt shmget
 sheb 6.10 sync_file_range2
 sheb 6.7 map_shadow_stack
 x32 6.7 map_shadow_stack
+x86 4.3 accept4 bind connect getpeername getsockname getsockopt listen recvfrom recvmsg sendmsg sendto setsockopt shutdown socket socketpair
+x86 5.1 msgctl msgget msgrcv msgsnd semctl semget shmat shmctl shmdt shmget
 x86 6.7 map_shadow_stack
 """

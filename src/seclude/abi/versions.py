@@ -39,7 +39,7 @@ def _load() -> dict[str, str]:
 def since(call: str, architecture: str | int | Architecture | None = None) -> str | None:
     """The kernel that added ``call``, as ``5.3``, or None where no source says so (and for what every kernel had).
 
-    With an architecture, the kernel that gave it the call, where that came later. Sources: the table in syscalls(2) of
+    With an architecture, the kernel that gave it the call, where that is known to have come later. Sources: the table in syscalls(2) of
     the Linux man-pages, and for what that page does not know a reviewed list (tools/syscall_review.py).
     """
     found = (_SINCE or _load()).get(call)
