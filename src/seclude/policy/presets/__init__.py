@@ -10,10 +10,10 @@ __all__ = ["PRESETS", "preset_text"]
 
 #: name → what it is for, in the order they are listed
 PRESETS: dict[str, str] = {
-    "container": "honest programs: files, processes, threads and local sockets; no network, no kernel, no other process's memory",
-    "no-network": "everything that container permits and other kinds of work on this machine, but no socket other than AF_UNIX",
-    "readonly": "reads files, changes none; no network",
-    "compute": "computes on what it has already: no file is opened, no network, no further program",
+    "container": "honest programs: files, processes, threads and local sockets; no network, no namespaces, no other process's memory",
+    "no-network": "as container, and no local sockets by name either: nobody outside is talked to",
+    "readonly": "reads files and executes programs, changes nothing in the file system; no sockets",
+    "compute": "computes on what it has already: no file is opened, no network, no process, no program; for functions and static programs",
 }
 
 
