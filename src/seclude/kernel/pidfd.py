@@ -5,8 +5,9 @@ For our own unreaped children the number is as safe, since only we reap them; ev
 
 from __future__ import annotations
 
-import _signal
 import os
+
+from seclude.kernel.signals import csignal
 
 __all__ = ["open_process", "send"]
 
@@ -19,7 +20,7 @@ def open_process(pid: int) -> int:
 def send(pidfd: int, signal: int) -> bool:
     """Signal the process; False where it is gone."""
     try:
-        _signal.pidfd_send_signal(pidfd, signal)  # type: ignore[attr-defined]
+        csignal.pidfd_send_signal(pidfd, signal)
     except ProcessLookupError:
         return False
     return True

@@ -14,9 +14,13 @@ from seclude.kernel.libc import call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as csignal
     from collections.abc import Iterable
+else:
+    # The C module that `signal` wraps: the wrapper imports enum, which costs more than a whole start.
+    import _signal as csignal
 
-__all__ = ["pending", "signal_descriptor"]
+__all__ = ["csignal", "pending", "signal_descriptor"]
 
 _SIZE = 128  # struct signalfd_siginfo
 _FROM_KERNEL = 0x80  # SI_KERNEL
@@ -36,7 +40,7 @@ def signal_descriptor(signals: Iterable[int]) -> int:
 
 def pending(descriptor: int) -> list[tuple[int, bool]]:
     """Every signal waiting: ``(number, whether the kernel sent it)``, each taken off the queue."""
-    out = []
+    out: list[tuple[int, bool]] = []
     while True:
         try:
             raw = os.read(descriptor, _SIZE * 16)

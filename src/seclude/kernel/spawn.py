@@ -20,7 +20,6 @@ and every object on the way has been made once before, so that it needs none; if
 
 from __future__ import annotations
 
-import _signal
 import ctypes
 import errno
 import gc
@@ -30,6 +29,7 @@ import sys
 
 from seclude.kernel import libc as _libc
 from seclude.kernel.seccomp import SET_MODE_FILTER, FilterArgument, prepare
+from seclude.kernel.signals import csignal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Spawn:
         parent = os.getpid()
         collecting = gc.isenabled()
         gc.disable()
-        flags = [CLONE_FILES | _signal.SIGCHLD, 0]
+        flags = [CLONE_FILES | csignal.SIGCHLD, 0]
         if os.uname().machine.startswith("s390"):
             flags.reverse()  # CONFIG_CLONE_BACKWARDS2
         sys.stdout.flush()
@@ -135,7 +135,7 @@ class Spawn:
             page[_STEP] = len(self.steps)
             if os.getppid() != parent:  # it ended before its death could be arranged to end us
                 os._exit(125)
-            _signal.signal(_signal.SIGSEGV, _signal.SIG_DFL)
+            csignal.signal(csignal.SIGSEGV, csignal.SIG_DFL)
             install, execve, get_errno = self._install, self._execve, ctypes.get_errno
             path, argv, envp = (ctypes.c_void_p(address) for address in self.arguments)
             operation, flags = ctypes.c_long(SET_MODE_FILTER), ctypes.c_long(self.flags)
@@ -147,7 +147,7 @@ class Spawn:
             execve(ctypes.c_void_p(ctypes.addressof(_EMPTY)), argv, envp)
             get_errno()
             os.write(self._ready[1], b"i")
-            _signal.pthread_sigmask(_signal.SIG_SETMASK, self.mask)
+            csignal.pthread_sigmask(csignal.SIG_SETMASK, self.mask)
             if program is not None:
                 listener = install(number, operation, flags, program)
                 if listener < 0:

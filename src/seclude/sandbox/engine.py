@@ -13,7 +13,6 @@ ended without it, and says so.
 
 from __future__ import annotations
 
-import _signal
 import errno
 import os
 import resource
@@ -23,6 +22,7 @@ import time
 from seclude.abi import native
 from seclude.errors import InternalError, KernelError
 from seclude.kernel import capabilities, landlock, prctl, proc, ptrace, seccomp, signals
+from seclude.kernel.signals import csignal
 from seclude.kernel.spawn import Spawn, call_of_exec, close_at_exec
 from seclude.sandbox import limits as _limits
 from seclude.sandbox.launch import NotStarted, find_program, mechanisms, refuse_forbidden_start, refuse_without_supervisor
@@ -44,9 +44,9 @@ __all__ = ["PATIENCE", "execute"]
 
 PATIENCE = 10.0  # seconds for killed processes to be gone
 _SIGKILL = 9
-_FORWARDED = (_signal.SIGTERM, _signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGUSR1, _signal.SIGUSR2)
-_TERMINAL_STOPS = (_signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU)
-_IGNORED_BY_PYTHON = (_signal.SIGPIPE, _signal.SIGXFSZ)
+_FORWARDED = (csignal.SIGTERM, csignal.SIGHUP, csignal.SIGINT, csignal.SIGQUIT, csignal.SIGUSR1, csignal.SIGUSR2)
+_TERMINAL_STOPS = (csignal.SIGTSTP, csignal.SIGTTIN, csignal.SIGTTOU)
+_IGNORED_BY_PYTHON = (csignal.SIGPIPE, csignal.SIGXFSZ)
 
 
 class _Retry(Exception):  # noqa: N818 - an outcome, not a fault
@@ -86,7 +86,10 @@ def _attempts(
         if not trace and not guarded:
             from seclude.sandbox.guard import guarded as guard
 
-            return guard(lambda channel: _attempts(job, path, plain, report, trace, notes, channel, loaded, True))
+            def beside(channel: int, report: bool = report) -> Result:
+                return _attempts(job, path, plain, report, False, notes, channel, loaded, True)
+
+            return guard(beside)
         try:
             return _Run(job, path, plain, report, trace, notes, control, loaded).execute()
         except _Retry as retry:
@@ -129,9 +132,9 @@ class _Run:
         if self.loaded is not None:
             self.loaded(self._summary())
         # A parent that ignored SIGCHLD left it so: then no status would ever be told.
-        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-        blocked = {*_FORWARDED, _signal.SIGCHLD}
-        self.mask = tuple(_signal.pthread_sigmask(_signal.SIG_BLOCK, blocked))
+        csignal.signal(csignal.SIGCHLD, csignal.SIG_DFL)
+        blocked = {*_FORWARDED, csignal.SIGCHLD}
+        self.mask = tuple(csignal.pthread_sigmask(csignal.SIG_BLOCK, blocked))
         self.signals = signals.signal_descriptor(blocked)
         try:
             prctl.set_child_subreaper(True)
@@ -154,7 +157,7 @@ class _Run:
             os.close(self.signals)
             if self.listener >= 0:
                 os.close(self.listener)
-            _signal.pthread_sigmask(_signal.SIG_SETMASK, self.mask)
+            csignal.pthread_sigmask(csignal.SIG_SETMASK, self.mask)
 
     def _summary(self) -> str:
         words = self.job.artifact.summary
@@ -197,7 +200,7 @@ class _Run:
             if self.plan.cgroup is not None:
                 self.plan.cgroup.add(self.main)
             spawn.go()
-            self._await_filter(program)
+            self._await_filter()
         except BaseException:
             os.kill(self.main, _SIGKILL)
             self._end_tree()
@@ -217,7 +220,7 @@ class _Run:
             steps.append(("umask", os.umask, (self.job.umask,)))
         if self.job.cwd is not None:
             steps.append((f"chdir to {os.fsdecode(self.job.cwd)}", os.chdir, (self.job.cwd,)))
-        steps += [("signal", _signal.signal, (number, _signal.SIG_DFL)) for number in _IGNORED_BY_PYTHON]
+        steps += [("signal", csignal.signal, (number, csignal.SIG_DFL)) for number in _IGNORED_BY_PYTHON]
         steps.append(("PR_SET_DUMPABLE", prctl.set_dumpable, (False,)))  # no core of a failed exec; exec sets it again
         if domain is not None:
             steps.append(("Landlock", domain.restrict, ()))
@@ -227,7 +230,7 @@ class _Run:
             steps.append(("setrlimit", resource.setrlimit, (kind, (soft, hard))))
         return steps
 
-    def _await_filter(self, program: bytes) -> None:
+    def _await_filter(self) -> None:
         """Go through the loop's motions until the filter is in force, and take its listener."""
         spawn = self.spawn
         self.poll.register(self.signals, select.POLLIN)
@@ -328,7 +331,7 @@ class _Run:
     def _signalled(self) -> None:
         for number, from_kernel in signals.pending(self.signals):
             # What the terminal sends goes to the target as well, which is in the same foreground group.
-            if number != _signal.SIGCHLD and not from_kernel and self.main_status is None:
+            if number != csignal.SIGCHLD and not from_kernel and self.main_status is None:
                 os.kill(self.main, number)
         self._reap()
 
@@ -366,7 +369,7 @@ class _Run:
     def _main_stopped(self, pid: int, signal: int) -> None:
         """The terminal stopped our job but not us (a full-screen program stops its own group): stop too, or the shell never notices."""
         if self.terminal and signal in _TERMINAL_STOPS and os.getpgid(pid) == os.getpgid(0):
-            os.kill(os.getpid(), _signal.SIGSTOP)
+            os.kill(os.getpid(), csignal.SIGSTOP)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
@@ -442,7 +445,7 @@ class _Run:
             result.signal, result.code = -code, 128 - code
         if self.limit == "wall":
             result.code = 124
-        if code == -_signal.SIGSYS and not any(denial.result == "SIGSYS" for denial in result.denials):
+        if code == -csignal.SIGSYS and not any(denial.result == "SIGSYS" for denial in result.denials):
             if self.trace:
                 self.notes.append("the command was ended by SIGSYS, but not by this policy: a filter of its own, or a signal sent to it")
             else:
@@ -454,7 +457,7 @@ def _kill(pid: int) -> None:
     try:
         os.kill(pid, _SIGKILL)
     except ProcessLookupError:
-        pass
+        return
 
 
 def _cpu_of_children() -> float:

@@ -39,9 +39,9 @@ def policy_of(artifact: Artifact) -> Policy:
     rest = list(sources[1:])
 
     def included(name: str, including: str) -> tuple[str, str]:
-        from seclude.policy.language import is_file
-
         import os
+
+        from seclude.policy.language import is_file
 
         wanted = os.path.normpath(os.path.join(os.path.dirname(including), name)) if is_file(name) else name + ".seclude"
         for there, body in rest:
@@ -114,9 +114,9 @@ def _suggest(policy: Policy, denial: Denial, tried: dict[tuple[str, int], bool])
 
 
 def _telling(denial: Denial) -> str:
-    from seclude.abi.prototypes import prototype
     from seclude.abi import arch
     from seclude.abi.constants import decode
+    from seclude.abi.prototypes import prototype
 
     known = prototype(arch(denial.arch), denial.call)
     for parameter in known.parameters if known is not None else ():

@@ -11,7 +11,6 @@ process only, and not its children); a pid namespace (needs privileges, or a use
 
 from __future__ import annotations
 
-import _signal
 import _socket
 import os
 import select
@@ -19,6 +18,7 @@ import time
 
 from seclude.errors import InternalError, KernelError, SecludeError
 from seclude.kernel import prctl, proc, signals
+from seclude.kernel.signals import csignal
 from seclude.sandbox import wire
 
 TYPE_CHECKING = False
@@ -31,7 +31,7 @@ __all__ = ["end_orphans", "guarded"]
 
 _WALL = 0x40000000
 _PATIENCE = 10.0
-_FORWARDED = (_signal.SIGTERM, _signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGUSR1, _signal.SIGUSR2)
+_FORWARDED = (csignal.SIGTERM, csignal.SIGHUP, csignal.SIGINT, csignal.SIGQUIT, csignal.SIGUSR1, csignal.SIGUSR2)
 
 
 def end_orphans(keep: frozenset[int] | set[int]) -> bool:
@@ -43,7 +43,7 @@ def end_orphans(keep: frozenset[int] | set[int]) -> bool:
             return True
         for pid in left:
             try:
-                os.kill(pid, _signal.SIGKILL)
+                os.kill(pid, csignal.SIGKILL)
             except ProcessLookupError:
                 continue
         for pid in left:
@@ -76,16 +76,16 @@ def guarded(supervise: Callable[[int], Result]) -> Result:
         finally:
             os._exit(code)
     theirs.close()
-    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-    blocked = {*_FORWARDED, _signal.SIGCHLD}
-    mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, blocked)
+    csignal.signal(csignal.SIGCHLD, csignal.SIG_DFL)
+    blocked = {*_FORWARDED, csignal.SIGCHLD}
+    mask = csignal.pthread_sigmask(csignal.SIG_BLOCK, blocked)
     descriptor = signals.signal_descriptor(blocked)
     try:
         return _watch(pid, mine, descriptor, before)
     finally:
         os.close(descriptor)
         mine.close()
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+        csignal.pthread_sigmask(csignal.SIG_SETMASK, mask)
 
 
 def _watch(pid: int, channel: _socket.socket, descriptor: int, before: frozenset[int]) -> Result:
@@ -96,11 +96,11 @@ def _watch(pid: int, channel: _socket.socket, descriptor: int, before: frozenset
         for ready, _ in poll.poll():
             if ready == descriptor:
                 for number, from_kernel in signals.pending(descriptor):
-                    if number != _signal.SIGCHLD and not from_kernel:
+                    if number != csignal.SIGCHLD and not from_kernel:
                         os.kill(pid, number)
                 changed, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
                 if changed and os.WIFSTOPPED(status):
-                    os.kill(os.getpid(), _signal.SIGSTOP)  # it stopped with the terminal's job: so do we
+                    os.kill(os.getpid(), csignal.SIGSTOP)  # it stopped with the terminal's job: so do we
                 elif changed:
                     poll.unregister(descriptor)
             else:

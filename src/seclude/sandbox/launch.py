@@ -105,7 +105,7 @@ def refuse_forbidden_start(job: Job, plain: Plain, args: tuple[int, ...], *, rep
     number = here.number("execve")
     if number is None:
         raise KernelError(f"{here.name} has no execve")
-    action, data = plain.value(number, here.token, 0, args)
+    action, _ = plain.value(number, here.token, 0, args)
     if action in (ALLOW, LOG) or (report and action in (ERRNO, USER_NOTIF, TRACE)):
         return
     from seclude.sandbox.explain import place_of

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import _signal
 import os
 
 from seclude.errors import UsageError
+from seclude.kernel.signals import csignal
 from seclude.sandbox.limits import Limits
 from seclude.sandbox.prepare import prepare
 from seclude.sandbox.result import Job
@@ -67,7 +67,7 @@ def run(
         report=report,
         ptrace=ptrace,
         umask=_umask(),
-        mask=sorted(int(number) for number in _signal.pthread_sigmask(_signal.SIG_BLOCK, ())),
+        mask=sorted(int(number) for number in csignal.pthread_sigmask(csignal.SIG_BLOCK, ())),
     )
     for word in (*job.argv, *job.environment):
         if b"\0" in word:

@@ -18,6 +18,7 @@ __all__ = ["JSON_VERSION", "to_json", "to_text"]
 #: raised when a field changes its meaning or goes away; fields may be added without
 JSON_VERSION = 1
 VARIANTS = 5
+_TIMES = "\N{MULTIPLICATION SIGN}"
 _BOLD, _RED, _DIM, _PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[2m", "\x1b[0m"
 
 
@@ -34,7 +35,7 @@ def to_text(result: Result, *, verbose: bool = False, colour: bool = False, widt
         lines += [_line(denial, colour, width) for denial in variants[:VARIANTS]]
         rest = variants[VARIANTS:]
         if rest:
-            lines.append(f"  and {len(rest)} more forms of {rest[0].call}, {sum(denial.count for denial in rest)}× in all")
+            lines.append(f"  and {len(rest)} more forms of {rest[0].call}, {sum(denial.count for denial in rest)}{_TIMES} in all")
     if result.overflow:
         lines.append(f"seclude: {result.overflow} further denied calls were counted, but are too various to list")
     if result.limit:
@@ -54,8 +55,8 @@ def _line(denial: Denial, colour: bool, width: int) -> str:
     bold, red, dim, plain = (_BOLD, _RED, _DIM, _PLAIN) if colour else ("", "", "", "")
     verb = {"kill_process": "killed", "kill_thread": "killed", "trap": "trapped"}.get(denial.action, "denied")
     outcome = denial.result if denial.action in ("errno", "busy") else f"{denial.action} ({denial.result})"
-    parts = [f"{bold}{red}{verb} {denial.count}×{plain}  {bold}{denial.text}{plain} → {outcome}"]
-    bare = [f"{verb} {denial.count}×  {denial.text} → {outcome}"]
+    parts = [f"{bold}{red}{verb} {denial.count}{_TIMES}{plain}  {bold}{denial.text}{plain} → {outcome}"]
+    bare = [f"{verb} {denial.count}{_TIMES}  {denial.text} → {outcome}"]
     if denial.rule:
         parts.append(f"{dim}rule:{plain} {denial.rule}")
         bare.append(f"rule: {denial.rule}")
@@ -72,10 +73,10 @@ def _line(denial: Denial, colour: bool, width: int) -> str:
 
 def signal_name(number: int) -> str:
     """``SIGKILL`` for 9, by the names the C module has."""
-    import _signal
+    from seclude.kernel.signals import csignal
 
-    for name in dir(_signal):
-        if name.startswith("SIG") and not name.startswith("SIG_") and getattr(_signal, name) == number:
+    for name in dir(csignal):
+        if name.startswith("SIG") and not name.startswith("SIG_") and getattr(csignal, name) == number:
             return name
     return f"signal {number}"
 

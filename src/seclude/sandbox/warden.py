@@ -10,13 +10,13 @@ filters, no_new_privs and ids are compared with what they were.
 
 from __future__ import annotations
 
-import _signal
 import _socket
 import os
 import select
 
 from seclude.errors import InternalError, KernelError, SecludeError
 from seclude.kernel import prctl, proc, signals
+from seclude.kernel.signals import csignal
 from seclude.sandbox import engine, wire
 from seclude.sandbox.guard import end_orphans
 
@@ -41,8 +41,8 @@ def serve(descriptor: int) -> None:
     prctl.set_child_subreaper(True)
     host = os.getppid()
     as_made = identity(host)
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGCHLD, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGHUP, _signal.SIGTERM})
-    children = signals.signal_descriptor({_signal.SIGCHLD})
+    csignal.pthread_sigmask(csignal.SIG_BLOCK, {csignal.SIGCHLD, csignal.SIGINT, csignal.SIGQUIT, csignal.SIGHUP, csignal.SIGTERM})
+    children = signals.signal_descriptor({csignal.SIGCHLD})
     supervisors: set[int] = set()
     poll = select.poll()
     poll.register(control.fileno(), select.POLLIN)

@@ -10,13 +10,13 @@ A forked child of the host, or a host that changed its ids or confined itself, s
 
 from __future__ import annotations
 
-import _signal
 import _socket
 import _thread
 import os
 import sys
 
 from seclude.errors import KernelError
+from seclude.kernel.signals import csignal
 from seclude.sandbox import wire
 from seclude.sandbox.warden import identity
 
@@ -45,14 +45,14 @@ class _Helper:
         null = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0) for stream in (0, 1, 2)]
         # 3 first: the null device could otherwise be opened over the socket itself, where it has number 0, 1 or 2.
         actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3), *null]
-        everything = [number for number in _signal.valid_signals() if number not in (_signal.SIGKILL, _signal.SIGSTOP)]
+        everything = [number for number in csignal.valid_signals() if number not in (csignal.SIGKILL, csignal.SIGSTOP)]
         try:
             self.pid = os.posix_spawn(
                 sys.executable,
                 [sys.executable, "-I", "-S", "-c", _CODE, package],
                 {},
                 file_actions=actions,
-                setsigmask=[_signal.SIGINT, _signal.SIGQUIT, _signal.SIGHUP, _signal.SIGTERM],
+                setsigmask=[csignal.SIGINT, csignal.SIGQUIT, csignal.SIGHUP, csignal.SIGTERM],
                 setsigdef=everything,
             )
         except OSError as error:
@@ -69,7 +69,7 @@ class _Helper:
             try:
                 os.waitpid(self.pid, 0)
             except ChildProcessError:
-                pass  # the host reaps its children by itself
+                return  # the host reaps its children by itself
 
 
 def _key() -> tuple[object, ...]:

@@ -74,7 +74,7 @@ def describe(kernel: Kernel, tid: int, token: int, nr: int, args: tuple[int, ...
     return arch.name, name, f"{name}({', '.join(shown)})", f"{name}({', '.join(keys)})"
 
 
-def _value(arch: Architecture, parameter: Parameter, args: tuple[int, ...]) -> int:
+def _value(parameter: Parameter, args: tuple[int, ...]) -> int:
     """The parameter as the kernel reads it, unsigned: its registers joined, cut to its width."""
     if len(parameter.registers) == 1:
         raw = args[parameter.registers[0]]
@@ -90,15 +90,13 @@ def _argument(
 ) -> tuple[str, str]:
     from seclude.abi.constants import decode
 
-    value = _value(arch, parameter, args)
+    value = _value(parameter, args)
     if parameter.kind == "path":
         text = "NULL" if value == 0 else _path(kernel, tid, value)
         return text, text
     if parameter.kind == "sockaddr":
         # An address that is written by the kernel (accept, getsockname) has a pointer to its length, not a length.
-        length = next(
-            (_value(arch, other, args) for other in following if other.kind in ("size", "int", "uint") and "len" in other.name), 0
-        )
+        length = next((_value(other, args) for other in following if other.kind in ("size", "int", "uint") and "len" in other.name), 0)
         if value == 0:
             return "NULL", "NULL"
         if 0 < length <= 4096:
