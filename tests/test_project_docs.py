@@ -4,7 +4,8 @@ How a block is treated follows from its language:
 
 - ``console``: lines after ``$ `` are commands (``> `` continues one); what follows is their output, both streams as they
   come. All commands of a block share one shell, so ``$ echo $?`` works. ``...`` alone on a line stands for any lines,
-  inside a line for any characters. Nothing else is approximate.
+  inside a line for any characters. Lines that begin with ``seclude: note:`` are left out, since what a kernel lacks is
+  a fact of the machine at hand. Nothing else is approximate.
 - ``python``: a script of its own that must end well; with ``>>>`` prompts its output is compared (doctest).
 - ``seclude``: a policy that must be read without error; rules without ``default`` or ``include`` are a fragment.
 
@@ -98,7 +99,7 @@ def outputs(steps: list[tuple[str, list[str]]], directory: Path) -> list[str]:
     done = run(["/bin/sh", "-c", "exec 2>&1\n" + script], cwd=directory, env=environment(directory))
     pieces = done.stdout.split(MARK + "\n")
     assert len(pieces) == len(steps) + 1, str(done)
-    return [piece if piece.endswith("\n") or not piece else piece + "\n" for piece in pieces[:-1]]
+    return ["".join(line + "\n" for line in piece.splitlines() if not line.startswith("seclude: note:")) for piece in pieces[:-1]]
 
 
 def run_console(block, directory):

@@ -68,7 +68,7 @@ def grammar() -> Iterable[str]:
 def groups() -> Iterable[str]:
     """Each group with its members."""
     for group in policy.GROUPS.values():
-        yield f"## `@{group.name}`\n"
+        yield f"## `{group.name}`\n"
         yield f"{group.about[0].upper()}{group.about[1:].rstrip('.')}." + (" As systemd's.\n" if group.systemd else "\n")
         yield ", ".join(f"`{call}`" for call in group.calls) + "\n"
 
