@@ -78,16 +78,17 @@ def stack(request):
     found, status = in_child(work, 2)
     return found
 def call(request):
-    # loads one filter, then makes each call of getppid; [0 = not made, 1 = made], errno or 0
-    program = fprog(request["program"])
+    # loads filters, then makes each call of getppid; [0 = not made, 1 = made], errno or 0
+    stacked = [fprog(text) for text in request["programs"]]
     calls = [[LONG(GETPPID), *map(LONG, args)] for args in request["calls"]]
     results = []
     while len(results) < len(calls):
         rest = calls[len(results):]
         def work(shared):
-            shared[0] = load(program)
-            if shared[0]:
-                return
+            for program in stacked:
+                shared[0] = load(program)
+                if shared[0]:
+                    return
             for i, call in enumerate(rest):
                 shared[1] = i + 1
                 outcome = libc.syscall(*call)
@@ -178,9 +179,13 @@ class Loader:
         installed, refused = self._ask("stack", programs=[program.to_bytes().hex() for program in programs])
         return installed, refused
 
-    def results(self, program: Program, calls: Sequence[Sequence[int]]) -> list[int]:
-        """What getppid with each list of six arguments gives under the program: an errno, 0, or minus the signal that killed."""
-        reply = self._ask("call", program=program.to_bytes().hex(), calls=[list(args) for args in calls])
+    def results(self, program: Program | Sequence[Program], calls: Sequence[Sequence[int]]) -> list[int]:
+        """What getppid with each list of six arguments gives: an errno, 0, or minus the signal that killed.
+
+        ``program`` is one, or a stack of them, oldest first.
+        """
+        stacked = [program] if isinstance(program, Program) else program
+        reply = self._ask("call", programs=[one.to_bytes().hex() for one in stacked], calls=[list(args) for args in calls])
         assert "results" in reply, os.strerror(reply["refused"])
         results: list[int] = reply["results"]
         return results
@@ -285,6 +290,18 @@ def near(draw: st.DrawFn, most: int = 24) -> Program:
         lines.append(draw(returns))
     else:
         lines.append(Instruction(draw(known), 0, 0, draw(numbers)))
+    return Program(lines)
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> Program:
+    """A loadable program with one field of one instruction changed."""
+    lines = list(draw(loadable(20)))
+    place = draw(st.integers(0, len(lines) - 1))
+    field, values = draw(
+        st.sampled_from([("code", st.sampled_from(sorted(_KNOWN))), ("jt", st.integers(0, 30)), ("jf", st.integers(0, 30)), ("k", numbers)])
+    )
+    lines[place] = lines[place]._replace(**{field: draw(values)})
     return Program(lines)
 
 

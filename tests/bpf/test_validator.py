@@ -45,9 +45,9 @@ def test_a_jump_is_shown_with_its_target():
 
 
 def test_code_after_a_ret_is_held_to_the_lines_above_it():
-    """As the kernel has it: the cell is written on the only way to instruction 3, which the linear pass does not see."""
-    lines = [BPF_JUMP(0x15, 0, 0, 1), ALLOW, BPF_STMT(0x05, 0), BPF_STMT(0x60, 0), ALLOW]
-    assert [(finding.instruction, finding.rule) for finding in validate(lines)] == [(3, "unwritten")]
+    """As the kernel has it: instruction 4 is reached from 2 only, where the cell is written, but the pass comes through the RET."""
+    lines = [BPF_JUMP(0x15, 0, 2, 0), BPF_STMT(0x02, 0), BPF_STMT(0x05, 1), ALLOW, BPF_STMT(0x60, 0), ALLOW]
+    assert [(finding.instruction, finding.rule) for finding in validate(lines)] == [(4, "unwritten")]
     # A jump makes what follows it count as written: unreachable code is no matter there.
     assert validate([BPF_STMT(0x05, 1), BPF_STMT(0x60, 0), ALLOW]) == []
     assert [finding.rule for finding in validate([ALLOW, BPF_STMT(0x60, 0), ALLOW])] == ["unwritten"]
