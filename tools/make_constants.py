@@ -3,8 +3,8 @@
 For each architecture the program below includes the user-space kernel headers of Debian's linux-libc-dev packages (native, and the cross
 packages under /usr/*-linux-gnu*/include), lists every macro and enumerator that a family of ``FAMILIES`` wants, and lets the native
 compiler evaluate them: the headers decide by the target's predefined macros, which are given, and by the sizes of types, which -m32 and
--m64 give (with -malign-double, since only i386 aligns 64-bit integers to 4 bytes in structures). m68k aligns to 2 bytes, which changes no
-constant listed here but ioctl numbers of structures with holes; those are left out there by ``compare_sizes``. What no kernel header has
+-m64 give (with -malign-double, since only i386 aligns 64-bit integers to 4 bytes in structures, and -fpack-struct=2 for m68k, which aligns
+nothing to more than 2 bytes): ioctl numbers hold the sizes of structures. What no kernel header has
 (AF_*, SOCK_*, which C libraries define; and what came after the installed headers) is in tools/abi_constants.txt with its source.
 
     python tools/make_constants.py            # writes; needs gcc-multilib, and the headers of all architectures in TARGETS
@@ -50,14 +50,14 @@ TARGETS: dict[str, tuple[str, int, bool, str]] = {
     "sheb": ("/usr/sh4-linux-gnu/include", 32, True, "__sh__ __BIG_ENDIAN__"),
 }
 
-HEADERS = """asm/types.h linux/types.h linux/posix_types.h asm/socket.h linux/in.h linux/in6.h asm/fcntl.h linux/fcntl.h linux/openat2.h linux/stat.h
+HEADER_NAMES = """asm/types.h linux/types.h linux/posix_types.h asm/socket.h linux/in.h linux/in6.h asm/fcntl.h linux/fcntl.h linux/openat2.h linux/stat.h
 linux/sched.h linux/sched/types.h asm/mman.h linux/mman.h linux/mount.h linux/fs.h linux/prctl.h asm/ioctls.h asm/termbits.h asm/termios.h linux/sockios.h
 asm/sockios.h linux/futex.h linux/personality.h asm/signal.h linux/signal.h asm/siginfo.h asm/resource.h linux/resource.h linux/time.h linux/timerfd.h linux/eventpoll.h linux/inotify.h
 linux/fanotify.h linux/memfd.h linux/random.h asm/ptrace.h linux/ptrace.h linux/seccomp.h linux/keyctl.h linux/bpf.h linux/perf_event.h linux/io_uring.h
 linux/wait.h linux/ipc.h linux/shm.h linux/msg.h linux/sem.h linux/userfaultfd.h linux/landlock.h linux/membarrier.h linux/mempolicy.h linux/falloc.h
 linux/xattr.h linux/capability.h linux/fadvise.h linux/close_range.h linux/reboot.h linux/kcmp.h linux/module.h linux/kexec.h linux/net.h linux/ioprio.h
 linux/rseq.h linux/pidfd.h linux/netlink.h linux/if_packet.h linux/if_tun.h linux/loop.h linux/kd.h linux/vt.h linux/tiocl.h linux/rtc.h linux/nsfs.h linux/limits.h
-linux/tcp.h linux/quota.h asm/poll.h linux/securebits.h linux/watchdog.h linux/fiemap.h linux/fscrypt.h linux/btrfs.h linux/input.h linux/uinput.h linux/random.h linux/if_alg.h linux/vm_sockets.h linux/un.h""".split()
+linux/tcp.h linux/quota.h asm/poll.h linux/securebits.h linux/watchdog.h linux/fiemap.h linux/fscrypt.h linux/btrfs.h linux/input.h linux/uinput.h linux/random.h linux/if_alg.h linux/vm_sockets.h linux/un.h"""
 NATIVE_ONLY = {"x86": ["asm/prctl.h", "asm/ldt.h"], "x86_64": ["asm/prctl.h", "asm/ldt.h"], "x32": ["asm/prctl.h"]}
 
 # family → (what it has, what of that it has not). A family whose name differs from the prefix is one parameter's set.
@@ -208,8 +208,8 @@ def compiler(target: str, include: Path) -> list[str]:
     """The native compiler made to read another architecture's headers as that architecture's own compiler would."""
     _, bits, big, defines = TARGETS[target]
     command = ["gcc", f"-m{bits}", "-w", "-nostdinc", "-fmax-errors=0", "-O0", "-fno-asynchronous-unwind-tables"]
-    if bits == 32 and target not in {"x86"}:
-        command.append("-malign-double")
+    if bits == 32 and target != "x86":
+        command.append("-fpack-struct=2" if target == "m68k" else "-malign-double")
     if target != "x86_64":
         if target not in {"x86", "x32"}:
             command += ["-U__x86_64__", "-U__i386__", "-U__amd64__", "-U__i386", "-Ui386", "-U__x86_64", "-U__amd64"]
@@ -243,7 +243,7 @@ def includes(target: str, directory: Path) -> str:
         "struct sockaddr { sa_family_t sa_family; char sa_data[14]; };",
     ]
     root = arrange(target, directory)
-    lines += [f"#include <{header}>" for header in [*HEADERS, *NATIVE_ONLY.get(target, [])] if (root / header).exists()]
+    lines += [f"#include <{header}>" for header in [*HEADER_NAMES.split(), *NATIVE_ONLY.get(target, [])] if (root / header).exists()]
     source = directory / "headers.c"
     while (
         True
@@ -313,12 +313,11 @@ def more() -> list[tuple[frozenset[str], str, str]]:
 
 
 # Second names, shown only where a value has no first one
-SYNONYMS = set(
-    """SOL_ICMP AF_LOCAL AF_FILE AF_ROUTE PF_LOCAL PF_FILE PF_ROUTE SIGIOT SIGPOLL SIGCLD SIGLOST SIGRTMIN SIGRTMAX MAP_ANON MSG_TRYHARD O_NDELAY SCHED_OTHER
+SYNONYM_NAMES = """SOL_ICMP AF_LOCAL AF_FILE AF_ROUTE PF_LOCAL PF_FILE PF_ROUTE SIGIOT SIGPOLL SIGCLD SIGLOST SIGRTMIN SIGRTMAX MAP_ANON MSG_TRYHARD O_NDELAY SCHED_OTHER
     MAP_EXECUTABLE MAP_DENYWRITE S_IREAD S_IWRITE S_IEXEC F_GETLK64 F_SETLK64 F_SETLKW64 SO_RCVTIMEO_OLD SO_SNDTIMEO_OLD SO_TIMESTAMP_OLD
     SO_TIMESTAMPNS_OLD SO_TIMESTAMPING_OLD SO_GET_FILTER SO_DETACH_BPF FAN_MARK_INODE BPF_PROG_RUN CLONE_DETACHED LINUX_REBOOT_MAGIC2A TIOCINQ
-    FIONREAD_ AT_STATX_SYNC_AS_STAT SOL_UDPLITE_ IPPROTO_BEETPH MADV_NORMAL_ TIOCGSERIAL_ SIOCINQ SIOCOUTQ SHM_STAT_ANY_ O_TMPFILE_MASK""".split()
-)
+    AT_STATX_SYNC_AS_STAT IPPROTO_BEETPH SIOCINQ SIOCOUTQ O_TMPFILE_MASK"""
+SYNONYMS = frozenset(SYNONYM_NAMES.split())
 
 
 def family_text(names: set[str]) -> str:
@@ -338,7 +337,7 @@ def layered(tables: dict[str, dict[str, int]]) -> str:
         held: dict[int | None, list[str]] = {}
         for target in TARGETS:
             held.setdefault(tables[target].get(name), []).append(target)
-        common = max((v for v in held if v is not None), key=lambda v: len(held[v]))
+        common: int | None = max((v for v in held if v is not None), key=lambda v: len(held[v]))
         if len(held[common]) * 2 < len(TARGETS) and None in held:
             common = None  # few have it at all: list them, not the many that lack it
         if common is not None:

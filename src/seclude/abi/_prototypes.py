@@ -192,7 +192,7 @@ ioprio_get which:i:int:IOPRIO:int;who:i:int::int
 ioprio_set which:i:int:IOPRIO:int;who:i:int::int;ioprio:i:int::int
 ipc call:u:cmd:IPCCALL:unsigned int;first:i:fd::int;second:L:uint::unsigned long;third:L:uint::unsigned long;ptr:p:pointer::void *;fifth:l:int::long
 ipc@s390,s390x call:u:cmd:IPCCALL:unsigned int;first:i:fd::int;second:L:uint::unsigned long;third:L:uint::unsigned long;ptr:p:pointer::void *
-kcmp pid1:i:pid::pid_t;pid2:i:pid::pid_t;type:i:cmd:KCMP:int;idx1:L:uint::unsigned long;idx2:L:uint::unsigned long
+kcmp pid1:i:pid::pid_t;pid2:i:pid::pid_t;type:i:cmd:KCMP:int;idx1:u:uint::unsigned long;idx2:L:uint::unsigned long
 kexec_file_load kernel_fd:i:fd::int;initrd_fd:i:fd::int;cmdline_len:L:size::unsigned long;cmdline/cmdline_ptr:p:string::const char *;flags:L:flags:KEXECFILE:unsigned long
 kexec_load entry:L:uint::unsigned long;nr_segments:L:uint::unsigned long;segments:p:pointer::struct kexec_segment *;flags:L:flags:KEXEC:unsigned long
 keyctl operation/option:i:cmd:KEYCTL:int;arg2:L:uint::unsigned long;arg3:L:uint::unsigned long;arg4:L:uint::unsigned long;arg5:L:uint::unsigned long

@@ -48,6 +48,7 @@ OVERRIDES: tuple[tuple[str, str, str, str], ...] = (
     ("process_vm_writev", "liovcnt", "u32", "as process_vm_readv"),
     ("mbind", "mode", "s32", "mm/mempolicy.c kernel_mbind: int lmode = mode"),
     ("ptrace", "pid", "s32", "kernel/ptrace.c: find_get_task_by_vpid takes a pid_t"),
+    ("kcmp", "idx1", "u32", "kernel/kcmp.c: get_file_raw_ptr takes an unsigned int, for KCMP_FILE and KCMP_EPOLL_TFD alike"),
     ("fstat64", "fd", "u32", "fs/stat.c fstat64: vfs_fstat takes an int"),
     ("umask", "mask", "u16", "kernel/sys.c umask: mask & S_IRWXUGO, nine bits"),
 )
@@ -62,8 +63,7 @@ REVIEWED: tuple[tuple[str, str, str], ...] = (
     ("mount", "mountflags", "unsigned long: MS_NOUSER is (1<<31), an int, so the test covers every bit from 31 up (path_mount)"),
     ("prctl", "arg2", "unsigned long: each option reads it in its own way, many refuse what they do not know"),
     ("ptrace", "request", "long: switch (request) compares all of it"),
-    ("kcmp", "idx1", "unsigned long: KCMP_FILE reads 32 bits of it, but KCMP_EPOLL_TFD reads idx2 as a pointer; kept as declared"),
-    ("kcmp", "idx2", "as idx1"),
+    ("kcmp", "idx2", "unsigned long: a descriptor for KCMP_FILE, but a pointer for KCMP_EPOLL_TFD"),
     ("sysfs", "fs_index", "unsigned long: option 1 reads it as a pointer"),
     ("perf_event_open", "flags", "unsigned long: unknown bits are refused with EINVAL"),
     ("pkey_alloc", "flags", "unsigned long: anything but 0 is refused with EINVAL"),
