@@ -84,13 +84,9 @@ def matches(expected: list[str], actual: str) -> bool:
 
 
 def environment(directory: Path) -> dict[str, str]:
-    venv = os.path.dirname(sys.executable)
-    return {
-        "PATH": f"{venv}:{os.environ['PATH']}",
-        "HOME": str(directory),
-        "XDG_CACHE_HOME": str(directory / ".cache"),
-        "LC_ALL": "C.UTF-8",
-    }
+    """As a reader would have it: the command on PATH, an empty home, output buffered as usual."""
+    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+    return {"PATH": path, "HOME": str(directory), "XDG_CACHE_HOME": str(directory / ".cache"), "LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": ""}
 
 
 def outputs(steps: list[tuple[str, list[str]]], directory: Path) -> list[str]:
