@@ -140,3 +140,49 @@ def test_unknown_names():
     for name in seclude.bpf.__all__:
         assert getattr(seclude.bpf, name) is not None
     assert set(seclude.bpf.__all__) <= set(dir(seclude.bpf))
+
+
+def test_the_examples_in_the_docstrings():
+    import doctest
+    import importlib
+
+    import seclude.bpf
+
+    found = [
+        doctest.testmod(module)
+        for module in (seclude.bpf, codes, *(importlib.import_module(f"seclude.bpf.{name}") for name in ("machine", "assembler")))
+    ]
+    assert sum(result.attempted for result in found) >= 5
+    assert not any(result.failed for result in found)
+
+
+def test_the_run_path_imports_nothing_heavy():
+    """``codes`` and ``machine`` are part of what ``seclude run`` pays for."""
+    from support import run_python
+
+    done = run_python(
+        """
+        import sys
+        before = set(sys.modules)
+        from seclude.bpf.codes import AUDIT_ARCH_X86_64
+        from seclude.bpf.machine import constant_allow, decode, evaluate, run
+        assert evaluate(decode(bytes(8), "little") and [(6, 0, 0, 5)], "x86_64", "read") == 5
+        print(*sorted(set(sys.modules) - before))
+        """
+    )
+    assert done.status == 0, done
+    heavy = {
+        "dataclasses",
+        "typing",
+        "argparse",
+        "logging",
+        "subprocess",
+        "enum",
+        "re",
+        "json",
+        "inspect",
+        "collections",
+        "contextlib",
+        "functools",
+    }
+    assert not heavy & set(done.stdout.split()), done.stdout
