@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from seclude.errors import KernelError, UsageError
 from seclude.kernel import cgroup
-from seclude.sandbox import limits as module
 from seclude.sandbox.limits import Limits, plan, read_bytes, read_count, read_seconds
 
 
@@ -127,14 +126,14 @@ def test_a_process_limit_for_another_user_counts_what_runs():
 def test_a_cgroup_that_binds_nothing_is_removed_when_the_plan_is_refused(tmp_path, monkeypatch):
     place = tmp_path / "group"
     place.mkdir()
-    monkeypatch.setattr(module.cgroup, "create", lambda **_: (cgroup.Cgroup({"unified": str(place)}, frozenset()), ("not delegated",)))
+    monkeypatch.setattr(cgroup, "create", lambda **_: (cgroup.Cgroup({"unified": str(place)}, frozenset()), ("not delegated",)))
     with pytest.raises(KernelError, match="not delegated"):
         plan(Limits(processes=5), uid=0)
     assert not place.exists()
 
 
 def test_a_lower_hard_limit_of_ours_is_kept(monkeypatch):
-    monkeypatch.setattr(module.resource, "getrlimit", lambda kind: (10, 20))
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (10, 20))
     with plan(Limits(files=100), use_cgroup=False) as made:
         assert made.rlimits == ((resource.RLIMIT_NOFILE, 20, 20),)
 
