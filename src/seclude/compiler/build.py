@@ -11,6 +11,7 @@ from seclude.compiler.blocks import Blocks
 from seclude.compiler.dispatch import tree
 from seclude.compiler.layout import emit
 from seclude.compiler.prove import prove
+from seclude.compiler.weights import NEXT_ARCHITECTURE, Weights
 from seclude.decision.nodes import END, budget
 from seclude.decision.parts import TooManyRunsError, runs
 from seclude.decision.policy import from_policy, lowered, shadowed
@@ -18,6 +19,9 @@ from seclude.decision.value import ARCH, NR, Decision
 from seclude.errors import BudgetError, PolicyError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from seclude.abi import Architecture
     from seclude.compiler.blocks import Block
     from seclude.decision.nodes import Node
 
@@ -41,63 +45,105 @@ class Filter:
         return len(self.program)
 
 
-def compile(policy: object) -> Filter:  # noqa: A001 -- the word for it
+def compile(  # noqa: A001 -- the word for it
+    policy: object, *, optimize_for: str = "blend", weights: Mapping[str, float] | None = None
+) -> Filter:
     """The filter of a `Policy` (or a `Lowered`), read back and proven equal to it.
 
-    Raises `PolicyError` for rules that can never apply, `BudgetError` beyond the kernel's 4096 instructions, and
-    `InternalError` if the proof fails: then nothing leaves.
+    ``optimize_for`` and ``weights`` (call name → how often it is made) say what "fast" means: see `seclude.compiler.weights`.
+
+    Raises `PolicyError` for rules that can never apply, `BudgetError` beyond the kernel's 4096 instructions, `UsageError` for an
+    unknown word or bad weights, and `InternalError` if the proof fails: then nothing leaves.
     """
     low = lowered(policy)
     faults = shadowed(low)
     if faults:
         raise PolicyError(faults)
     decision = from_policy(low)
-    return Filter(compile_decision(decision, low.byteorder), decision, policy)
+    order = [token.token for token in low.tokens]
+    return Filter(compile_decision(decision, low.byteorder, optimize_for=optimize_for, weights=weights, order=order), decision, policy)
 
 
-def compile_decision(decision: Decision, byteorder: str = sys.byteorder) -> Program:
-    """A program with this meaning, proven. ``byteorder`` is that of the machine it will run on."""
+def compile_decision(
+    decision: Decision,
+    byteorder: str = sys.byteorder,
+    *,
+    optimize_for: str = "blend",
+    weights: Mapping[str, float] | None = None,
+    order: Sequence[int] = (),
+) -> Program:
+    """A program with this meaning, proven.
+
+    ``byteorder`` is that of the machine it will run on; ``order`` lists AUDIT_ARCH tokens, the one that most calls come with first.
+    """
     with budget("this filter"):
-        program = Program(emit(_root(decision, Blocks()), byteorder, lambda: largest(decision)), byteorder)
+        plan = _Plan(decision, Weights(optimize_for, weights), order)
+        program = Program(emit(plan.root(), byteorder, lambda: largest(decision)), byteorder)
         prove(program, decision)
         return program
 
 
-def _root(decision: Decision, blocks: Blocks) -> Block:
-    arguments = Arguments(blocks)
+class _Plan:
+    """A decision laid out as blocks: architecture, then number, then arguments."""
 
-    def numbers(node: Node) -> Block:
+    def __init__(self, decision: Decision, weights: Weights, order: Sequence[int]) -> None:
+        self.decision = decision
+        self.weights = weights
+        self.order = order
+        self.blocks = Blocks()
+        self.arguments = Arguments(self.blocks)
+
+    def root(self) -> Block:
+        node = self.decision.root
+        if node.level >= 8:
+            return self.numbers(node, ())
+        try:
+            cut = self.decision.tokens
+        except TooManyRunsError:
+            return self.arguments.block(node)
+        ways: dict[Node, Block] = {}
+        for first, last, kid in cut:
+            if kid not in ways:
+                ways[kid] = self.numbers(kid, [first] if first == last else [])
+        points = [(first, kid) for first, last, kid in cut if first == last]
+        wide = {kid for first, last, kid in cut if first != last}
+        rank = {token: index for index, token in enumerate(self.order)}
+        points.sort(key=lambda point: rank.get(point[0], len(rank)))
+        if len(wide) == 1 and len(points) <= 4:
+            (rest,) = wide
+            return self.blocks.load(ARCH, self.blocks.equals([(first, ways[kid]) for first, kid in points if kid is not rest], ways[rest]))
+        heavy = {first: NEXT_ARCHITECTURE ** rank.get(first, len(rank)) for first, _ in points}
+        weights = [heavy.get(first, 1e-6) if first == last else 1e-9 for first, last, _ in cut]
+        return self.blocks.load(ARCH, tree(cut, weights, ways.__getitem__, self.blocks))
+
+    def numbers(self, node: Node, tokens: Sequence[int]) -> Block:
+        """The code that finds the call, for the architectures with these tokens."""
         if not node.level < 16:
-            return arguments.block(node)
+            return self.arguments.block(node)
         try:
             cut = runs(node, NR)
         except TooManyRunsError:
-            return arguments.block(node)
-        return blocks.load(NR, tree(cut, [1.0] * len(cut), arguments.block, blocks))
+            return self.arguments.block(node)
+        weights, points = self.weights.of_calls(cut, [arch for token in tokens for arch in architectures_of(token)])
+        even = self.weights.mode == "uniform" or (self.weights.mode == "profile" and not self.weights.profile)
+        return self.blocks.load(NR, tree(cut, weights, self.arguments.block, self.blocks, None if even else points))
 
-    if decision.root.level >= 8:
-        return numbers(decision.root)
-    try:
-        cut = decision.tokens
-    except TooManyRunsError:
-        return arguments.block(decision.root)
-    points = [(first, kid) for first, last, kid in cut if first == last]
-    wide = {kid for first, last, kid in cut if first != last}
-    if len(wide) == 1 and len(points) <= 4:
-        (rest,) = wide
-        return blocks.load(ARCH, blocks.equals([(first, numbers(kid)) for first, kid in points if kid is not rest], numbers(rest)))
-    return blocks.load(ARCH, tree(cut, [1.0] * len(cut), numbers, blocks))
+
+def architectures_of(token: int) -> list[Architecture]:
+    """The architectures that share an AUDIT_ARCH token (x86_64 and x32 do)."""
+    from seclude import abi
+
+    found = (abi.arch(name) for name in abi.ARCHITECTURES)
+    return [arch for arch in found if arch.token == token]
 
 
 def largest(decision: Decision) -> str:
     """Which calls need most code, for the message of a filter that is too large."""
-    from seclude import abi
-
     sizes: dict[tuple[str, Node], int] = {}
     total = 0
     try:
         for first, _, kid in decision.tokens:
-            names = [abi.arch(name) for name in abi.ARCHITECTURES if abi.arch(name).token == first]
+            names = architectures_of(first)
             cut = runs(kid, NR) if kid.level < 16 else ()
             total += len(cut)
             for number, _, node in cut:
