@@ -10,8 +10,42 @@ from seclude.policy.lowered import All, Any, Negation, Test
 from seclude.policy.nodes import And, Binary, Comparison, Literal, Name, Not, Or, Range, Set, Unary
 
 #: calls with parameters of every kind: int, unsigned, 16 bits, 64 bits (split where registers are narrow), pointers
-CALLS = ("openat", "fchmodat", "lseek", "pread64", "socket", "prctl", "mprotect", "ftruncate", "prlimit64", "fallocate", "kill", "personality")
-NUMBERS = (0, 1, 2, 3, 7, 8, 0x7F, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF, 1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
+CALLS = (
+    "openat",
+    "fchmodat",
+    "lseek",
+    "pread64",
+    "socket",
+    "prctl",
+    "mprotect",
+    "ftruncate",
+    "prlimit64",
+    "fallocate",
+    "kill",
+    "personality",
+)
+NUMBERS = (
+    0,
+    1,
+    2,
+    3,
+    7,
+    8,
+    0x7F,
+    0xFF,
+    0x7FFF,
+    0x8000,
+    0xFFFF,
+    0x10000,
+    0x7FFFFFFF,
+    0x80000000,
+    0xFFFFFFFE,
+    0xFFFFFFFF,
+    1 << 32,
+    (1 << 63) - 1,
+    1 << 63,
+    (1 << 64) - 1,
+)
 LITTLE = tuple(one.name for one in abi.ALL if one.byteorder == "little")
 BIG = tuple(one.name for one in abi.ALL if one.byteorder == "big")
 
@@ -131,7 +165,12 @@ def usable_names(archs, call):
     for number, arch in enumerate(archs):
         found = prototype(arch, call)
         assert found is not None
-        names = {name for p in found.parameters if p.kind not in ("pointer", "path", "sockaddr") for name in (p.name, *p.aliases, f"arg{p.index}")}
+        names = {
+            name
+            for p in found.parameters
+            if p.kind not in ("pointer", "path", "sockaddr")
+            for name in (p.name, *p.aliases, f"arg{p.index}")
+        }
         common = names | {"ip"} if not number else common & (names | {"ip"})
     return sorted(common)
 

@@ -54,7 +54,18 @@ def test_what_is_lowered_means_what_the_rules_say(arch):
             numbers = [number for call in CALLS if (number := one.number(call)) is not None]
             for number in numbers * 4:
                 both(policy, lowered, one.name, number, random_arguments(rnd), rnd.choice((0, 1, 2**32, rnd.getrandbits(64))))
-            edges = (0, one.highest, one.highest + 1, 0x3FFFFFFF, 0x40000000, 0x40000000 | 59, 0x40000200, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+            edges = (
+                0,
+                one.highest,
+                one.highest + 1,
+                0x3FFFFFFF,
+                0x40000000,
+                0x40000000 | 59,
+                0x40000200,
+                0x7FFFFFFF,
+                0x80000000,
+                0xFFFFFFFF,
+            )
             for number in (*edges, *rnd.sample(sorted(one.calls().values()), 20)):
                 both(policy, lowered, one.name, number, random_arguments(rnd))
 

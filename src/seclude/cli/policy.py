@@ -55,7 +55,9 @@ def main(arguments: Arguments) -> int:
         case "check":
             return _check(_some(names, word), native, arguments.flag("quiet"))
     guess = nearest(word, _ACTIONS)
-    raise UsageError(f"seclude policy: unknown word {word!r}" + (f"; did you mean {guess!r}?" if guess else ""), "see: seclude policy --help")
+    raise UsageError(
+        f"seclude policy: unknown word {word!r}" + (f"; did you mean {guess!r}?" if guess else ""), "see: seclude policy --help"
+    )
 
 
 def _some(names: list[str], word: str) -> list[str]:

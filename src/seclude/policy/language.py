@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from seclude.errors import Diagnostic, PolicyError, nearest
+from seclude.policy.lexer import report
 from seclude.policy.nodes import Action, Call, Include, Rule
 from seclude.policy.parser import parse_action, parse_call, parse_condition, parse_items
 from seclude.policy.policy import Policy, build
@@ -45,8 +46,24 @@ def parse(text: str | bytes, file: str = "<policy>", *, include: Opener | None =
     found: called with the name as written and the including text's file, it returns ``(file, text)``. ``native`` is the
     architecture ``native`` stands for (this process's if None).
     """
-    items, header, sources = parse_items(text, file, include or open_include)
-    return build(items, header, file, sources, native)
+    parsed = parse_items(text, file, include or open_include)
+    if any(_unsettles(fault, file) for fault in parsed.faults):
+        raise report(file, parsed.faults)
+    try:
+        policy = build(parsed.items, parsed.header, file, parsed.sources, native)
+    except PolicyError as error:
+        # A line that could not be read may be the missing 'default' or 'arch': what has no place may follow from it.
+        meant = [f for f in error.diagnostics if f.span or not parsed.faults]
+        raise report(file, [*parsed.faults, *meant]) from None
+    if parsed.faults:
+        raise report(file, parsed.faults)
+    return policy
+
+
+def _unsettles(fault: Diagnostic, file: str) -> bool:
+    """Whether a fault leaves it open which architectures or tables are meant: names cannot be judged then."""
+    span = fault.span
+    return span is None or span.file != file or span.source.split(maxsplit=1)[0] in ("arch", "include", "tables")
 
 
 def is_file(name: str) -> bool:
@@ -150,8 +167,10 @@ def make_rule(action: Action, calls: Iterable[str | int | Call], when: str | Non
 
 def include(name: str) -> Include:
     """``include NAME``: a preset, or a file relative to the working directory. Raises `PolicyError`."""
-    items, _, _ = parse_items(f"include {name}\n", "<python>", open_include)
-    item = items[0]
+    parsed = parse_items(f"include {name}\n", "<python>", open_include)
+    if parsed.faults:
+        raise report("<python>", parsed.faults)
+    item = parsed.items[0]
     assert isinstance(item, Include)
     return item
 
@@ -169,7 +188,9 @@ def prepend(policy: Policy, lines: Iterable[tuple[str, str, str]]) -> Policy:
         where, colon, rest = text.partition(":") if text.startswith("on ") else ("", "", text)
         source = f"{where}{colon}{' ' if colon else ''}{action} {rest.lstrip()}"
         try:
-            fresh, header, _ = parse_items(source, origin, open_include)
+            fresh, header, _, found = parse_items(source, origin, open_include)
+            if found:
+                raise PolicyError(found)
             if len(fresh) != 1 or not isinstance(fresh[0], Rule) or "\n" in source:
                 raise PolicyError(f"{origin}: expected one rule, found {source!r}")
             if any(getattr(header, w) is not None for w in ("default", "arch")):

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from seclude.errors import Diagnostic, PolicyError, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-__all__ = ["Faults", "LogicalLine", "Token", "decode", "logical_lines"]
+__all__ = ["Faults", "LogicalLine", "Token", "decode", "logical_lines", "report"]
 
 #: a report longer than this helps nobody
 MOST_FAULTS = 20
@@ -76,8 +76,15 @@ class Faults:
     def check(self) -> None:
         """Raise `PolicyError` if there is anything to report."""
         if self.found:
-            more = [Diagnostic(f"{self.file}: there may be more faults; the first {MOST_FAULTS} are shown")] if self.full else []
-            raise PolicyError(self.found + more)
+            raise PolicyError(self.found)
+
+
+def report(file: str, faults: Iterable[Diagnostic]) -> PolicyError:
+    """The error that shows ``faults`` in the order of the text, the first `MOST_FAULTS` of them."""
+    ordered = sorted(faults, key=lambda f: (f.span.file != file, f.span.file, f.span.line, f.span.column) if f.span else (True, "", 0, 0))
+    if len(ordered) >= MOST_FAULTS:
+        ordered[MOST_FAULTS:] = [Diagnostic(f"{file}: there may be more faults; the first {MOST_FAULTS} are shown")]
+    return PolicyError(ordered)
 
 
 def decode(text: str | bytes, file: str) -> str:

@@ -48,7 +48,7 @@ A bare expression is a condition that holds where it is not zero, as in Python: 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from seclude.errors import Diagnostic, PolicyError, nearest
 from seclude.policy.lexer import Faults, decode, logical_lines
@@ -81,7 +81,7 @@ if TYPE_CHECKING:
     #: (name as written, file of the including text) → (file, text)
     Opener = Callable[[str, str], tuple[str, str | bytes]]
 
-__all__ = ["parse_action", "parse_call", "parse_condition", "parse_items"]
+__all__ = ["Parsed", "parse_action", "parse_call", "parse_condition", "parse_items"]
 
 ACTIONS = ("allow", "log", "notify", "kill", "kill_process", "kill_thread", "errno", "trap", "trace")
 HEADER_WORDS = (*HEADER_ACTIONS, "arch", "tables", "include", "on")
@@ -90,6 +90,8 @@ _COMPARE = ("==", "!=", "<", "<=", ">", ">=")
 #: deeper than any policy for people; keeps hostile text from exhausting the stack
 DEEPEST = 40
 DEEPEST_INCLUDE = 16
+#: PATH_MAX of linux/limits.h
+LONGEST_PATH = 4096
 
 
 class _LineError(Exception):
@@ -450,6 +452,8 @@ class _File:
         token = line.token
         if token.kind != "file":
             raise line.fail("expected the name of a preset or a file after 'include'")
+        if len(token.text) > LONGEST_PATH:
+            raise line.fail(f"a name of {len(token.text)} characters; no file's name is longer than {LONGEST_PATH}")
         span = self.faults.span(token)
         try:
             file, text = self.opener(token.text, self.file)
@@ -475,13 +479,20 @@ class _File:
         return Header(**self.header, spans=dict(self.spans))  # type: ignore[arg-type]
 
 
-def parse_items(text: str | bytes, file: str, opener: Opener) -> tuple[tuple[Rule | Include, ...], Header, tuple[tuple[str, str], ...]]:
-    """Items, header lines as stated, and the texts read (this one first). Raises `PolicyError` with every fault of syntax."""
+class Parsed(NamedTuple):
+    """What a text holds: ``header`` as stated, the texts read (this one first), and the faults of syntax in all of them."""
+
+    items: tuple[Rule | Include, ...]
+    header: Header
+    sources: tuple[tuple[str, str], ...]
+    faults: tuple[Diagnostic, ...]
+
+
+def parse_items(text: str | bytes, file: str, opener: Opener) -> Parsed:
+    """Read a text, faulty lines left out. Raises `PolicyError` where it is no text at all."""
     reader = _File(text, file, opener, ())
     reader.read()
-    reader.faults.found += reader.inner
-    reader.faults.check()
-    return tuple(reader.items), reader.as_header(), tuple(reader.sources)
+    return Parsed(tuple(reader.items), reader.as_header(), tuple(reader.sources), (*reader.faults.found, *reader.inner))
 
 
 def _single(text: str, file: str) -> _Line:
