@@ -65,6 +65,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "AF": (r"AF_\w+", "AF_MAX"),
     "PF": (r"PF_(?!F|EXITING|KTHREAD|[XRW]$)\w+", "PF_MAX"),
     "SOCK": (r"SOCK_(STREAM|DGRAM|RAW|RDM|SEQPACKET|DCCP|PACKET|CLOEXEC|NONBLOCK)", "$"),
+    "SOCKFLAG": (r"SOCK_(CLOEXEC|NONBLOCK)", "$"),
     "SOL": (r"SOL_\w+", "$"),
     "SO": (r"SO_\w+", r"SO_(EE_|GET_FILTER|ORIGINAL_DST|VM_SOCKETS)\w*"),
     "IPPROTO": (r"IPPROTO_\w+", "IPPROTO_MAX"),
@@ -363,6 +364,7 @@ def errors(target: str) -> dict[str, int]:
         while not value.isdigit():
             value = defined[value]
         found[name] = int(value)
+    found.setdefault("ENOTSUP", found["EOPNOTSUPP"])  # the C library's name for it, where the kernel has none
     return found
 
 

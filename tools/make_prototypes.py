@@ -67,7 +67,7 @@ KINDS = {
 # call.parameter (a call may be *) → constant family of tools/make_constants.py
 FAMILIES = {
     "socket.domain": "AF", "socketpair.domain": "AF", "socket.type": "SOCK", "socketpair.type": "SOCK", "socket.protocol": "IPPROTO",
-    "socketpair.protocol": "IPPROTO", "accept4.flags": "SOCK", "open.flags": "O", "openat.flags": "O", "mq_open.oflag": "O",
+    "socketpair.protocol": "IPPROTO", "accept4.flags": "SOCKFLAG", "open.flags": "O", "openat.flags": "O", "mq_open.oflag": "O",
     "open_by_handle_at.flags": "O", "pipe2.flags": "O", "dup3.flags": "O", "clone.flags": "CLONE", "unshare.flags": "CLONE",
     "setns.nstype": "CLONE", "mmap.prot": "PROT", "mmap2.prot": "PROT", "mprotect.prot": "PROT", "pkey_mprotect.prot": "PROT", "mmap.flags": "MAP",
     "mmap2.flags": "MAP", "madvise.advice": "MADV", "process_madvise.advice": "MADV", "mremap.flags": "MREMAP", "msync.flags": "MSYNC",

@@ -83,7 +83,7 @@ class Abi:
         assert number is not None, f"{self.name} has no {call}"
         if self.entry is not None:
             block = (ctypes.c_uint64 * 6)(*registers)
-            return self.entry(number, ctypes.addressof(block))
+            return int(self.entry(number, ctypes.addressof(block)))
         result = libc.syscall(ctypes.c_long(number), *(ctypes.c_ulong(value) for value in registers))
         return -ctypes.get_errno() if result == -1 else result
 

@@ -10,7 +10,7 @@ _llseek fd:u:fd::unsigned int;offset_high:L:uint::unsigned long;offset_low:L:uin
 _newselect nfds/n:i:int::int;readfds/inp:p:pointer::fd_set *;writefds/outp:p:pointer::fd_set *;exceptfds/exp:p:pointer::fd_set *;timeout/tvp:p:pointer::struct __kernel_old_timeval *
 _sysctl args:p:pointer::struct __sysctl_args *
 accept sockfd/fd:i:fd::int;addr/upeer_sockaddr:p:sockaddr::struct sockaddr *;addrlen/upeer_addrlen:p:pointer::int *
-accept4 sockfd/fd:i:fd::int;addr/upeer_sockaddr:p:sockaddr::struct sockaddr *;addrlen/upeer_addrlen:p:pointer::int *;flags:i:flags:SOCK:int
+accept4 sockfd/fd:i:fd::int;addr/upeer_sockaddr:p:sockaddr::struct sockaddr *;addrlen/upeer_addrlen:p:pointer::int *;flags:i:flags:SOCKFLAG:int
 access pathname/filename:p:path::const char *;mode:i:flags:ACCESS:int
 acct filename/name:p:path::const char *
 add_key type:p:string::const char *;description:p:string::const char *;payload:p:pointer::const void *;plen:L:size::size_t;keyring/ringid:i:int:KEYSPEC:key_serial_t

@@ -167,7 +167,7 @@ def _mode(value: int, arch: str) -> str:
     """``0755``, with the file type by name where there is one."""
     kind = value & 0o170000
     if not kind:
-        return f"{value:#05o}".replace("0o", "0") if value else "0"
+        return f"0{value:o}" if value else "0"
     table = constants(arch)
     for name in ("S_IFSOCK", "S_IFLNK", "S_IFREG", "S_IFBLK", "S_IFDIR", "S_IFCHR", "S_IFIFO"):
         if table.get(name) == kind:
