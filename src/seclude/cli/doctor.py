@@ -217,18 +217,21 @@ def _seccomp(probe: Probe) -> Iterator[Row]:
     yield Row(
         "seclude.strict",
         "ok" if fits and not why else "missing",
-        "functions can run in strict mode" if fits else "needs glibc's mallopt and a Python with the interpreter lock",
-        "" if fits else "use an ordinary build of Python on a system with glibc",
+        "functions can run in strict mode"
+        if fits and not why
+        else "there is no strict mode here"
+        if fits
+        else "needs glibc's mallopt and a Python with the interpreter lock",
+        "" if fits and not why else "see the row above" if fits else "use an ordinary build of Python on a system with glibc",
     )
     for name, (value, since) in seccomp.ACTIONS.items():
         there = probe.action(value)
+        substitute = {"log": "allow", "notify": "errno(ENOSYS)", "trace": "errno(ENOSYS)"}.get(name, "trap")
         yield Row(
             f"action {name}",
             "ok" if there else "missing",
             "available" if there else f"unknown to this kernel (Linux {since})",
-            ""
-            if there
-            else f"policies that use it need a substitute: --allow-weaker {name}={'allow' if name == 'log' else 'errno(ENOSYS)'}",
+            "" if there else f"policies that use it need a substitute: --allow-weaker {name}={substitute}",
         )
     for name, (value, since) in seccomp.FLAGS.items():
         there = probe.flag(value)

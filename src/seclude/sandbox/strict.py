@@ -231,8 +231,10 @@ def _spawn(function: Callable[..., Any], args: tuple[Any, ...], keywords: dict[s
     path = [entry if os.path.isabs(entry) else os.path.abspath(entry) for entry in sys.path]
     try:
         job = encode((path, module, name, args, keywords, heap, limit), 1 << 40)
-    except PlainError as error:
-        raise UsageError(f"strict: this process has threads, so arguments are copied as plain values, and {error}") from None
+    except PlainError:
+        raise UsageError(
+            f"strict: this process has threads, so arguments are copied as plain values: {_first_fault(args, keywords)}"
+        ) from None
     go_read, go_write = _pipe()
     result_read, result_write = _pipe()
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -261,6 +263,15 @@ def _spawn(function: Callable[..., Any], args: tuple[Any, ...], keywords: dict[s
     except BrokenPipeError:
         pass  # it ended early; its status says how
     return child
+
+
+def _first_fault(args: tuple[Any, ...], keywords: dict[str, Any]) -> str:
+    for name, value in [*enumerate(args), *keywords.items()]:
+        try:
+            encode(value, 1 << 40)
+        except PlainError as error:
+            return f"argument {name}: {error}"
+    return "one cannot be"
 
 
 def _outcome(child: _Child, deadline: float | None, limit: int, heap: int) -> Any:
