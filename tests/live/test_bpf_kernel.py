@@ -66,7 +66,7 @@ def test_every_opcode_alone(loader):
 
 
 @pytest.mark.slow
-@fixed(800)
+@fixed(500)
 @given(st.one_of(near(), mutated()))
 def test_near_valid_programs(one_loader, program):
     assert one_loader.accepts([program]) == [not validate(program)], validate(program)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from seclude.bpf import codes
 from seclude.bpf.flow import Flow
 from seclude.bpf.names import ALU, COMPARISONS, INVERSE, action_text, call_text, offsets, token_text
-from seclude.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -86,8 +85,6 @@ def _architecture(arch: Architecture | str | None) -> Architecture | None:
 
 def _statements(program: Program, initial: Architecture | None, label: Callable[[int], str]) -> Iterator[tuple[str, list[int]]]:
     """Each instruction's text, and the instructions that it names as targets."""
-    if program.byteorder not in ("little", "big"):
-        raise UsageError(f"byte order {program.byteorder!r} is neither 'little' nor 'big'")
     words = offsets(program.byteorder)
     flow = Flow(initial)
     length = len(program)
