@@ -20,9 +20,20 @@ KINDS = {
 }  # fmt: skip
 
 
-def shape(arch, call):
+def of(arch, call):
     found = prototype(arch, call)
     assert found is not None
+    return found
+
+
+def one(arch, call, name):
+    found = of(arch, call).parameter(name)
+    assert found is not None
+    return found
+
+
+def shape(arch, call):
+    found = of(arch, call)
     return [(p.name, p.width, p.registers) for p in found.parameters]
 
 
@@ -103,7 +114,7 @@ def test_a_name_of_one_parameter_wins_over_the_kernels_name_of_another():
 def test_clones_order(arch, order):
     """clone(2), NOTES, "C library/kernel differences"."""
     assert [name for name, _, _ in shape(arch, "clone")] == order.split()
-    flags = prototype(arch, "clone").parameter("flags")
+    flags = one(arch, "clone", "flags")
     assert (flags.width, flags.signed) == (32, False)
 
 
@@ -153,16 +164,16 @@ def test_clones_order(arch, order):
     ],
 )
 def test_split_values(arch, call, parameter, registers):
-    found = prototype(arch, call).parameter(parameter)
+    found = one(arch, call, parameter)
     assert found.registers == registers
     assert found.index == min(registers)
 
 
 def test_what_lies_on_the_stack_is_left_out():
     """mips o32 passes sync_file_range's flags and fadvise64's advice as a seventh argument, which seccomp_data does not have."""
-    assert prototype("mips", "sync_file_range").parameter("flags") is None
-    assert prototype("mipsel", "fadvise64").parameter("advice") is None
-    assert prototype("mips64", "fadvise64").parameter("advice") is not None
+    assert of("mips", "sync_file_range").parameter("flags") is None
+    assert of("mipsel", "fadvise64").parameter("advice") is None
+    assert of("mips64", "fadvise64").parameter("advice") is not None
 
 
 def test_calls_whose_arguments_are_in_memory():
@@ -174,8 +185,8 @@ def test_calls_whose_arguments_are_in_memory():
         ("x86", "select"),
         ("s390", "fadvise64_64"),
     ]:
-        assert [p.kind for p in prototype(arch, call).parameters] == ["pointer"], (arch, call)
-    assert len(prototype("x86_64", "mmap").parameters) == len(prototype("x86", "mmap2").parameters) == 6
+        assert [p.kind for p in of(arch, call).parameters] == ["pointer"], (arch, call)
+    assert len(of("x86_64", "mmap").parameters) == len(of("x86", "mmap2").parameters) == 6
 
 
 @pytest.mark.parametrize(
@@ -209,20 +220,20 @@ def test_calls_whose_arguments_are_in_memory():
     ],
 )
 def test_widths_that_matter(arch, call, parameter, width):
-    assert prototype(arch, call).parameter(parameter).width == width
+    assert one(arch, call, parameter).width == width
 
 
 @pytest.mark.parametrize(("call", "parameter", "type_", "source"), OVERRIDES)
 def test_overrides_are_in_force_and_have_a_source(call, parameter, type_, source):
     arch = next(name for name in ("x86_64", "x86") if call in abi.arch(name).calls())
-    found = prototype(arch, call).parameter(parameter)
+    found = one(arch, call, parameter)
     assert ("s" if found.signed else "u") + str(found.width) == type_
     assert len(source) > 6
 
 
 @pytest.mark.parametrize(("call", "parameter", "reason"), REVIEWED)
 def test_reviewed_parameters_exist(call, parameter, reason):
-    assert prototype("x86", call).parameter(parameter) if call == "ipc" else prototype("x86_64", call).parameter(parameter)
+    assert one("x86" if call == "ipc" else "x86_64", call, parameter)
     assert reason
 
 

@@ -45,15 +45,16 @@ EVEN_PAIRS = frozenset(("arm", "mips", "mipsel", "ppc"))
 # 64-bit registers, although pointers in memory have 32 bits
 WIDE = frozenset(("x32", "mips64n32", "mipsel64n32"))
 # Calls of those that enter through compat_sys_* and read 32 bits of a long (arch/x86/entry/syscalls/syscall_64.tbl from 512 on,
-# arch/mips/kernel/syscalls/syscall_n32.tbl)
+# arch/mips/kernel/syscalls/syscall_n32.tbl), or through a *_time32 function that declares 32 bits (fs/aio.c, ipc/mqueue.c)
 _COMPAT_X32 = (
-    "rt_sigaction ioctl recvfrom ptrace rt_sigpending rt_sigtimedwait kexec_load set_robust_list move_pages io_setup io_submit"
+    "rt_sigaction ioctl recvfrom ptrace rt_sigpending rt_sigtimedwait kexec_load set_robust_list io_setup io_submit"
     " getsockopt setsockopt recvmmsg sendmmsg"
 )
 _COMPAT_N32 = (
     "rt_sigaction rt_sigprocmask ioctl readv writev _newselect shmctl sendfile recvfrom semctl msgsnd msgrcv fcntl fcntl64 ptrace"
     " rt_sigpending rt_sigtimedwait rt_sigtimedwait_time64 rt_sigsuspend io_setup io_submit statfs64 fstatfs64 keyctl pselect6"
     " pselect6_time64 ppoll ppoll_time64 set_robust_list kexec_load epoll_pwait signalfd signalfd4 recvmmsg recvmmsg_time64"
+    " io_getevents io_pgetevents io_pgetevents_time64 epoll_pwait2 mq_timedsend mq_timedreceive"
 )
 COMPAT = {
     "x32": frozenset(_COMPAT_X32.split()),
