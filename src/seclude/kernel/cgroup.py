@@ -195,9 +195,12 @@ def create(*, memory: int | None = None, processes: int | None = None) -> tuple[
     reasons: list[str] = []
     wanted = {name for name, value in (("memory", memory), ("pids", processes)) if value is not None}
     for mount in mounts:
-        served = mount.controllers & wanted if mount.unified else mount.controllers & {*wanted, "cpuacct", "freezer"}
-        if not served and not mount.unified:
-            continue
+        served = mount.controllers & wanted
+        if not mount.unified:
+            # Version 2, seen first, counts CPU time and freezes by itself: no version 1 directory is made for what it does.
+            served |= mount.controllers & _counters(places.get("unified"))
+            if not served:
+                continue
         made, enabled = _make(mount, name, served, reasons)
         if made is None:
             continue
@@ -205,10 +208,6 @@ def create(*, memory: int | None = None, processes: int | None = None) -> tuple[
             places["unified"] = made
         for controller in enabled:
             places.setdefault(controller, made)
-    if "unified" in places:
-        # Version 2 counts CPU time and freezes by itself: a version 1 directory for these would be one more to enter and leave.
-        _discard(places, ("cpuacct",) if os.path.exists(places["unified"] + "/cpu.stat") else ())
-        _discard(places, ("freezer",) if os.path.exists(places["unified"] + "/cgroup.kill") else ())
     bound = set()
     if memory is not None and "memory" in places and _limit_memory(places["memory"], memory, places.get("unified"), reasons):
         bound.add("memory")
@@ -307,13 +306,12 @@ def _parents(mount: _Mount, wanted: frozenset[str]) -> list[str]:
     return found
 
 
-def _discard(places: dict[str, str], controllers: tuple[str, ...]) -> None:
-    for controller in controllers:
-        path = places.get(controller)
-        if path is not None and path != places["unified"]:
-            del places[controller]
-            if path not in places.values():
-                _remove(path)
+def _counters(unified: str | None) -> frozenset[str]:
+    """The version 1 controllers wanted besides the limits, given the version 2 directory, if there is one."""
+    if unified is None:
+        return frozenset({"cpuacct", "freezer"})
+    wanted = {"cpuacct": "/cpu.stat", "freezer": "/cgroup.kill"}
+    return frozenset(controller for controller, file in wanted.items() if not os.path.exists(unified + file))
 
 
 def _limit_memory(directory: str, limit: int, unified: str | None, reasons: list[str]) -> bool:
@@ -338,7 +336,7 @@ def _limit(path: str, value: int, reasons: list[str]) -> bool:
 
 
 def _mounts() -> list[_Mount]:
-    """The hierarchies in which our own cgroup can be seen, version 2 last (its controllers are what version 1 left)."""
+    """The hierarchies in which our own cgroup can be seen, version 2 first. A controller is in one of them only."""
     own: dict[frozenset[str], str] = {}
     for line in (_read("/proc/self/cgroup") or "").splitlines():
         _, names, path = line.split(":", 2)
@@ -364,7 +362,7 @@ def _mounts() -> list[_Mount]:
             continue
         controllers = _words(directory + "/cgroup.controllers") if kind == "cgroup2" else held & frozenset(CONTROLLERS)
         found.append(_Mount(directory, top, frozenset(controllers), unified=kind == "cgroup2"))
-    found.sort(key=lambda mount: mount.unified)
+    found.sort(key=lambda mount: not mount.unified)
     return found
 
 

@@ -18,7 +18,7 @@ Watching. The parent seizes the child with ptrace, so a fatal call stops once mo
 be seized (a tracer is there already, Yama) the report says that it was not observed.
 
 What cannot work, since it needs a call: opening files, importing (also lazily: import what the function needs at the top of its module),
-random numbers from the system, threads, sleeping, printing (the descriptors are closed: OSError). Reading the clock
+random numbers from the system, threads, sleeping, printing (the descriptors are closed: OSError). The cyclic garbage collector is off. Reading the clock
 needs no call but the time stamp counter, which strict mode disables on x86: SIGSEGV. More memory than ``memory`` is a call too: ``brk`` or ``mmap``.
 
 What can still go wrong: memory beyond the given heap is reported by the call it needs, so a function that calls mmap itself is reported as
@@ -104,7 +104,8 @@ def strict(
 
     The result is None, bool, int, float, complex, str, bytes, bytearray, or a list, tuple, dict, set or frozenset of these.
     ``timeout`` is wall time (``"1.5s"``, seconds); ``memory`` the heap that the function gets beyond what exists; ``output`` bounds the
-    result, as it takes memory here. Only the heap that is used takes real memory.
+    result, as it takes memory here. Only the heap that is used takes real memory. A function whose own parameter has one of these three names
+    needs a lambda around it.
 
     Raises `StrictRaised`, `StrictViolation`, `StrictTimeout`; `StrictError` for a result that is not plain or too large; `UsageError` for a
     function that a spawned interpreter cannot import, when this process has threads; `KernelError` where strict mode is not to be had.
@@ -205,7 +206,12 @@ def _pipe() -> tuple[int, int]:
 def _fork(function: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any], heap: int, limit: int) -> _Child:
     go_read, go_write = _pipe()
     result_read, result_write = _pipe()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        for descriptor in (go_read, go_write, result_read, result_write):
+            os.close(descriptor)
+        raise libc.failed("fork", error.errno or 0, "a child for the function", "raise the limit on processes, or free memory") from None
     if pid == 0:
         # Nothing may leave this frame: above it is the host's code, with its finally blocks and buffers.
         try:
@@ -515,9 +521,8 @@ def _confine(
         raw, arena = _RawAllocator(), _ArenaAllocator()
         low, high = _prepare_heap(heap)
         args, keywords = _rebuilt((args, keywords))
-    except KernelError as error:
-        _write_frame(result, b"K", encode((str(error.diagnostics[0].message), error.diagnostics[0].remedy, error.errno), 1 << 20))
-        os._exit(0)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent can say it and this process cannot
+        _give_up(result, error)
     api = ctypes.pythonapi
     get_allocator, set_arena_allocator = api.PyMem_GetAllocator, api.PyObject_SetArenaAllocator
     get_allocator(0, ctypes.byref(raw))  # PYMEM_DOMAIN_RAW: the C allocator, behind the signature that arenas want
@@ -531,8 +536,7 @@ def _confine(
     try:
         seccomp.enter_strict()
     except KernelError as error:
-        _write_frame(result, b"K", encode((str(error.diagnostics[0].message), error.diagnostics[0].remedy, error.errno), 1 << 20))
-        os._exit(0)
+        _give_up(result, error)
     try:
         kind, payload = b"R", encode(function(*args, **keywords), limit)
     except PlainError as error:
@@ -545,6 +549,16 @@ def _confine(
         pass
     leave(number, status)
     raise SystemExit(held)  # never reached; names what must live until here
+
+
+def _give_up(result: int, error: Exception) -> NoReturn:
+    """Before the switch: tell the parent why there will be none."""
+    if isinstance(error, KernelError):
+        said = (error.diagnostics[0].message, error.diagnostics[0].remedy, error.errno)
+    else:
+        said = (f"the child could not be prepared: {type(error).__name__}: {error}"[:2000], "", 0)
+    _write_frame(result, b"K", encode(said, 1 << 20))
+    os._exit(0)
 
 
 def _write_frame(descriptor: int, kind: bytes, payload: bytearray) -> None:
