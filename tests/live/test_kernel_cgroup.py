@@ -67,6 +67,22 @@ def test_the_tree_is_ended_without_cgroup_kill_too(usable):
     assert outcome(code).endswith("True []\n")
 
 
+def test_version_1_alone_counts_freezes_and_kills(usable):
+    if not any("cpuacct" in mount.controllers for mount in cgroup._mounts()):
+        pytest.skip("no version 1 hierarchies here")
+    only = "real = cgroup._mounts\ncgroup._mounts = lambda: [mount for mount in real() if not mount.unified]\n"
+    said = outcome(only + BOMB + "print(sorted(group.places), group.kills_at_once, group.counts_cpu)\n")
+    assert said == "5 11\n0 True True 0 1 5 True\nTrue []\n['cpuacct', 'freezer', 'memory', 'pids'] False True\n"
+
+
+def test_without_any_hierarchy(monkeypatch):
+    monkeypatch.setattr(cgroup, "_mounts", list)
+    group, reasons = cgroup.create(memory=1)
+    assert group is None
+    assert "no cgroup file system" in reasons[0]
+    assert set(cgroup.available().values()) == {reasons[0]}
+
+
 def test_a_killed_supervisor_leaves_nothing_for_long(usable):
     code = """
 group, _ = cgroup.create(processes=20)
