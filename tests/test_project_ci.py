@@ -66,3 +66,12 @@ def test_rooms_are_all_under_the_room_contract():
     here = ROOT / "src/seclude"
     rooms = {f"seclude.{path.name}" for path in here.iterdir() if (path / "__init__.py").exists()} | {"seclude.errors"}
     assert rooms == layers
+
+
+def test_contributing_names_files_that_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    paths = re.findall(r"(?<![\w/])(?:src|tests|tools|docs|examples|benchmarks)/[\w./]*\w", text)
+    modules = [name.replace(".", "/") + ".py" for name in re.findall(r"python -m (tools\.\w+)", text)]
+    assert len(paths) + len(modules) > 20
+    for path in {*paths, *modules} - {"src/seclude/cli/NAME.py"}:
+        assert (ROOT / path).exists(), path
