@@ -9,7 +9,7 @@ import pytest
 
 from seclude import abi
 from seclude.abi.constants import families
-from seclude.abi.overrides import OVERRIDES, REVIEWED
+from seclude.abi.overrides import CONTEXTUAL, OVERRIDES, REVIEWED
 from seclude.abi.prototypes import WITHOUT_PROTOTYPE, calls_with_prototype, prototype
 from seclude.errors import UsageError
 from support import ROOT
@@ -231,7 +231,7 @@ def test_overrides_are_in_force_and_have_a_source(call, parameter, type_, source
     assert len(source) > 6
 
 
-@pytest.mark.parametrize(("call", "parameter", "reason"), REVIEWED)
+@pytest.mark.parametrize(("call", "parameter", "reason"), REVIEWED + CONTEXTUAL)
 def test_reviewed_parameters_exist(call, parameter, reason):
     assert one("x86" if call == "ipc" else "x86_64", call, parameter)
     assert reason

@@ -508,6 +508,66 @@ def build(directory: Path) -> Probes:
         p.several("setresuid", {"ruid": 14, "euid": 14, "suid": 14}, alone, ruid=uid, euid=uid, suid=uid)
         p.several("setuid32", {"uid": 20}, alone, abis="x86", uid=uid)
 
+    # newer and rarer
+    span = Memory.put(struct.pack("QQ", BASE + 4 * PAGE, PAGE))
+    p.several(
+        "process_madvise",
+        {"pidfd": 20, "vlen": END, "advice": END, "flags": END},
+        abis=only,
+        pidfd=pidfd,
+        iovec=span,
+        vlen=1,
+        advice=20,
+        flags=0,
+    )
+    p.several(
+        "process_vm_writev",
+        {"pid": 22, "liovcnt": END, "riovcnt": 40, "flags": 40},
+        abis=only,
+        pid=me,
+        local_iov=vector,
+        liovcnt=1,
+        remote_iov=vector,
+        riovcnt=1,
+        flags=0,
+    )
+    p.several("poll", {"nfds": END}, fds=0, nfds=0, timeout=0)
+    p.several("ppoll", {"nfds": END}, fds=0, nfds=0, tmo_p=deadline, sigmask=0, sigsetsize=8)
+    p.add("ppoll", "sigsetsize", 40, abis=only, fds=0, nfds=0, tmo_p=deadline, sigmask=zeros, sigsetsize=8)
+    p.several("select", {"nfds": END}, abis=only, nfds=0, readfds=0, writefds=0, exceptfds=0, timeout=deadline)
+    p.several("_newselect", {"nfds": END}, abis="x86", nfds=0, readfds=0, writefds=0, exceptfds=0, timeout=deadline)
+    p.several("sched_setscheduler", {"pid": 22, "policy": END}, pid=me, policy=0, param=zeros)
+    p.several("setpriority", {"which": END, "who": 22}, which=0, who=me, prio=0)
+    p.several("clock_nanosleep", {"clockid": 20}, clockid=1, flags=0, request=deadline, remain=0)
+    p.several("pkey_alloc", {"flags": 40, "access_rights": 40}, done, abis=only, flags=0, access_rights=0)
+    p.several(
+        "name_to_handle_at",
+        {"flags": END},
+        dirfd=AT,
+        pathname=named_file,
+        handle=Memory.put(struct.pack("Ii", 128, 0) + bytes(128)),
+        mount_id=buffer,
+        flags=0,
+    )
+    p.several("open_tree", {"flags": END}, dirfd=AT, filename=missing, flags=0)
+    p.several("cachestat", {"fd": 20, "flags": END}, fd=fd, cstat_range=zeros, cstat=buffer, flags=0)
+    p.several("futex_wake", {"mask": 40, "flags": END}, abis=only, uaddr=word, mask=1, nr=1, flags=0x82)
+    p.several("futex_wait", {"val": 40, "flags": END}, abis=only, uaddr=word, val=9, mask=1, flags=0x82, timeout=0, clockid=1)
+    p.several(
+        "futex_waitv",
+        {"nr_futexes": END, "flags": END},
+        waiters=Memory.put(struct.pack("QQII", 9, word, 0x82, 0)),
+        nr_futexes=1,
+        flags=0,
+        timeout=0,
+        clockid=1,
+    )
+    p.several("lsm_list_modules", {"flags": END}, ids=0, size=0, flags=0)
+    p.several("removexattrat", {"at_flags": END}, dirfd=AT, pathname=missing, at_flags=0, name=path("user.x"))
+    p.several("sysfs", {"option": END}, option=3, fs_index=0, buf=0)
+    p.several("fstat64", {"fd": 20}, abis="x86", fd=fd, statbuf=buffer)
+    p.several("fstat", {"fd": 20}, fd=fd, statbuf=buffer)
+
     # one call, many operations
     p.several("prctl", {"option": END}, option=3, arg2=0, arg3=0, arg4=0, arg5=0)
     p.add("prctl", "arg2", 40, abis=only, option=23, arg2=0)

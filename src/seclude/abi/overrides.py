@@ -7,12 +7,14 @@ width of the kernel that distinguishes more wins if the other refuses what the f
 
 ``OVERRIDES`` has (call, parameter, type, source); a type is ``u16``, ``s32``, ``u32`` or ``ulong`` (the architecture's register, a
 pair never). It is applied by tools/make_prototypes.py, and tests/live/test_widths.py checks what can be observed harmlessly.
+``CONTEXTUAL`` lists parameters whose reading depends on another argument: they keep the full width, which is right for allow rules; a deny
+rule on them should test bits or compare ``parameter & 0xffffffff``.
 ``REVIEWED`` lists declared types that look too wide and are right, for the next reader who wonders.
 """
 
 from __future__ import annotations
 
-__all__ = ["OVERRIDES", "REVIEWED"]
+__all__ = ["CONTEXTUAL", "OVERRIDES", "REVIEWED"]
 
 OVERRIDES: tuple[tuple[str, str, str, str], ...] = (
     ("clone", "flags", "u32", "kernel/fork.c clone: lower_32_bits(clone_flags) is all that kernel_clone_args receives"),
@@ -64,7 +66,6 @@ REVIEWED: tuple[tuple[str, str, str], ...] = (
     ("prctl", "arg2", "unsigned long: each option reads it in its own way, many refuse what they do not know"),
     ("ptrace", "request", "long: switch (request) compares all of it"),
     ("kcmp", "idx2", "unsigned long: a descriptor for KCMP_FILE, but a pointer for KCMP_EPOLL_TFD"),
-    ("sysfs", "fs_index", "unsigned long: option 1 reads it as a pointer"),
     ("perf_event_open", "flags", "unsigned long: unknown bits are refused with EINVAL"),
     ("pkey_alloc", "flags", "unsigned long: anything but 0 is refused with EINVAL"),
     ("pkey_alloc", "access_rights", "unsigned long: unknown bits are refused with EINVAL"),
@@ -75,4 +76,16 @@ REVIEWED: tuple[tuple[str, str, str], ...] = (
     ("exit", "status", "int: only the low eight bits reach the parent, and no width says that; compare status & 0xff"),
     ("ipc", "call", "unsigned int: the low half is the operation and the upper half a version; compare call & 0xffff"),
     ("access", "mode", "int: unknown bits are refused with EINVAL, unlike the 16-bit umode_t of chmod"),
+)
+
+CONTEXTUAL: tuple[tuple[str, str, str], ...] = (
+    ("fcntl", "arg", "fs/fcntl.c do_fcntl: (int)arg for F_SETFD, F_SETFL, F_DUPFD, F_SETSIG, ...; a pointer for F_SETLK, F_SETOWN_EX, ..."),
+    ("ioctl", "arg", "each driver's own: often a pointer, sometimes an int (FIONBIO reads memory, TIOCSCTTY and TCSBRK an int)"),
+    ("prctl", "arg2", "kernel/sys.c prctl: most options read all of it; PR_SET_TIMERSLACK and the PR_MCE family narrower types"),
+    ("keyctl", "arg2", "security/keys/keyctl.c: (key_serial_t) for most operations, so 32 bits; a pointer for KEYCTL_JOIN_SESSION_KEYRING"),
+    ("keyctl", "arg3", "security/keys/keyctl.c: (int), (key_serial_t), (uid_t), (size_t) or a pointer, by operation"),
+    ("semctl", "arg", "ipc/sem.c: an int for SETVAL (its half by byte order), a pointer for the others that read it"),
+    ("futex", "timeout", "kernel/futex/syscalls.c: a pointer, but for the REQUEUE family the number val2, read as 32 bits"),
+    ("ptrace", "data", "kernel/ptrace.c: a signal number for PTRACE_CONT (32 bits read), a value or a pointer for others"),
+    ("sysfs", "fs_index", "fs/filesystems.c: a pointer for option 1, an unsigned int for option 2"),
 )
