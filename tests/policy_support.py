@@ -1,5 +1,6 @@
 """For tests of policies: what a lowered predicate says about sixteen words, and policies made at random."""
 
+import itertools
 import random
 
 from seclude import abi
@@ -61,7 +62,7 @@ def holds(predicate, words):
             return not holds(part, words)
         case Test(field=field, mask=mask, ranges=ranges):
             assert all(low <= high for low, high in ranges)
-            assert all(first[1] < second[0] for first, second in zip(ranges, ranges[1:], strict=False))
+            assert all(first[1] < second[0] for first, second in itertools.pairwise(ranges))
             value, shift = 0, 0
             for word, bits in field.parts:
                 value |= (words[word] & (1 << bits) - 1) << shift
@@ -181,9 +182,8 @@ def random_policy(rnd: random.Random, archs):
 
     actions = ("allow", "log", "kill", "errno(EPERM)", "errno(7)", "trap(9)", "kill_thread", "notify", "trace(3)")
     lines = [f"default {rnd.choice(actions)}", f"arch {', '.join(archs)}"]
-    for word in ("unknown", "negative", "badarch", "x32"):
-        if rnd.random() < 0.3 and not (word == "x32" and "x32" in archs):
-            lines.append(f"{word} {rnd.choice(actions)}")
+    words = [word for word in ("unknown", "negative", "badarch", "x32") if rnd.random() < 0.3 and not (word == "x32" and "x32" in archs)]
+    lines += [f"{word} {rnd.choice(actions)}" for word in words]
     lines.append(f"{rnd.choice(actions)} {rnd.choice(('@base', '@ipc', '@network-io', 'read'))}")
     for _ in range(rnd.randrange(1, 6)):
         call = rnd.choice(CALLS)

@@ -63,7 +63,7 @@ def parse(text: str | bytes, file: str = "<policy>", *, include: Opener | None =
 def _unsettles(fault: Diagnostic, file: str) -> bool:
     """Whether a fault leaves it open which architectures or tables are meant: names cannot be judged then."""
     span = fault.span
-    return span is None or span.file != file or span.source.split(maxsplit=1)[0] in ("arch", "include", "tables")
+    return span is None or span.file != file or span.source.split(maxsplit=1)[:1] in (["arch"], ["include"], ["tables"])
 
 
 def is_file(name: str) -> bool:

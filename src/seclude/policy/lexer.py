@@ -21,6 +21,8 @@ __all__ = ["Faults", "LogicalLine", "Token", "decode", "logical_lines", "report"
 MOST_FAULTS = 20
 #: no call, constant or parameter has a longer name; no 64-bit number more digits
 LONGEST_WORD = 64
+#: words of one rule; a rule that lists every call of every architecture has a thousand
+LONGEST_RULE = 20_000
 
 _TOKEN = re.compile(
     r"""(?P<blank>[ \t\f]+)|(?P<comment>\#.*)|(?P<group>@[A-Za-z0-9_][A-Za-z0-9_-]*)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)
@@ -103,6 +105,7 @@ def decode(text: str | bytes, file: str) -> str:
 
 
 def _tokens(text: str, number: int, faults: Faults) -> Iterator[Token]:
+    count = 0
     for match in _TOKEN.finditer(text):
         kind = match.lastgroup or "bad"
         if kind in ("blank", "comment"):
@@ -116,6 +119,10 @@ def _tokens(text: str, number: int, faults: Faults) -> Iterator[Token]:
         if len(token.text) > LONGEST_WORD:
             faults.add(f"a word of {len(token.text)} characters; no name or number is longer than {LONGEST_WORD}", faults.span(token))
             token = Token(kind, token.text[:LONGEST_WORD], number, token.column)
+        count += 1
+        if count > LONGEST_RULE:
+            faults.add(f"more than {LONGEST_RULE} words in one line", faults.span(token), "one rule a line")
+            return
         yield token
 
 
@@ -158,6 +165,9 @@ def logical_lines(faults: Faults) -> Iterator[LogicalLine]:
         for token in fresh:
             depth += (token.text in "({") - (token.text in ")}") if token.kind == "op" else 0
         tokens += fresh
+        if len(tokens) > LONGEST_RULE:
+            faults.add(f"more than {LONGEST_RULE} words in one rule", faults.span(tokens[0]), "is a bracket never closed?")
+            tokens, depth = [], 0
         if tokens and depth <= 0 and tokens[-1].text != ",":
             yield _finish(tokens, faults)
             tokens, depth = [], 0

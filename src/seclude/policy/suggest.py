@@ -128,5 +128,11 @@ def _equal(node: Expression, arch: Architecture, call: str, args: tuple[int, ...
     found = prototype(arch, call)
     parameter = found.parameter(name.name) if found and name and not name.raw else None
     if decoded and parameter is not None:
-        text = decode(parameter, value, arch).replace("|", " | ")
+        text = _spelt(decode(parameter, value, arch))
     return f"{print_condition(node)} == {text}"
+
+
+def _spelt(decoded: str) -> str:
+    """``S_IFCHR|0644`` as the language writes it: octal with its letter, nothing for bits that are not there."""
+    parts = [f"0o{part[1:]}" if part[:1] == "0" and part.isdigit() and part != "0" else part for part in decoded.split("|")]
+    return " | ".join(part for part in parts if part.strip("0o") or len(parts) == 1)
