@@ -10,17 +10,22 @@ from typing import TYPE_CHECKING
 
 from seclude.compiler.blocks import JEQ, JSET
 from seclude.compiler.dispatch import tree
+from seclude.compiler.weights import is_permitted
 from seclude.decision.nodes import END, LEVEL_SHIFT, LEVEL_WORD, WORD_LEVEL, make
-from seclude.decision.parts import TooManyRunsError, runs
+from seclude.decision.parts import TooManyRunsError, runs, runs_of
+from seclude.decision.words import FULL
 
 if TYPE_CHECKING:
     from seclude.compiler.blocks import Block, Blocks
     from seclude.decision.nodes import Node
+    from seclude.decision.parts import Runs
 
 __all__ = ["Arguments"]
 
 #: up to this many runs a word is searched as an axis
 _RUNS = 600
+#: a run of at most so many values may be part of a set of flags
+_CUBE = 64
 
 
 class Arguments:
@@ -30,6 +35,7 @@ class Arguments:
         self.blocks = blocks
         self.known: dict[Node, Block] = {}
         self.tested: dict[tuple[int, Node], Block] = {}
+        self.permitted: dict[Node, bool] = {}
 
     def block(self, node: Node) -> Block:
         """The code of ``node``: expects nothing in A."""
@@ -60,24 +66,79 @@ class Arguments:
         except TooManyRunsError:
             cut = None
         if cut is not None:
-            return tree(cut, [1.0] * len(cut), self.block, self.blocks)
+            return self.cube(cut) or self.search(cut)
         closed = _closed(node, base)
         if closed is not None:
             mask, value, inside, outside = closed
             if value == 0:
                 return self.blocks.jump(JSET, mask, self.block(outside), self.block(inside))
-            if mask & (mask - 1) == 0:
-                return self.blocks.jump(JSET, mask, self.block(inside), self.block(outside))
+            if value == mask and mask.bit_count() <= 2:
+                # Two tests that often end after the first, against AND and JEQ, which are always two. The higher bit first:
+                # of flags and protections it is the rarer one.
+                then, other = self.block(inside), self.block(outside)
+                for bit in (mask & -mask, mask & (mask - 1)):
+                    then = self.blocks.jump(JSET, bit, then, other) if bit else then
+                return then
             return self.blocks.mask(mask, self.blocks.jump(JEQ, value, self.block(inside), self.block(outside)))
         try:
             cut = runs(node, word, _RUNS)
         except TooManyRunsError:
             cut = None
         if cut is not None:
-            return tree(cut, [1.0] * len(cut), self.block, self.blocks)
+            return self.search(cut)
         bit = LEVEL_SHIFT[node.level] + max(b for b in range(4) if any(node.kids[d] is not node.kids[d ^ 1 << b] for d in range(16)))
         on, off = (_fixed(node, bit, flag) for flag in (True, False))
         return self.blocks.jump(JSET, 1 << bit, self.test(word, on), self.test(word, off))
+
+    def cube(self, cut: Runs) -> Block | None:
+        """One JSET for all subsets of some bits, where that replaces at least three runs: flags of which any may be set."""
+        places: dict[Node, set[int]] = {}
+        for first, last, kid in cut:
+            if last - first < _CUBE:
+                places.setdefault(kid, set()).update(range(first, last + 1))
+        for kid, values in places.items():
+            free = _free_bits(values)
+            inside = {value for value in values if not value & ~free}
+            pieces = [(first, kid if first in inside else None) for first, last, kid in cut]
+            if len(inside) < 4 or sum(place is not None for _, place in pieces) < 3:
+                continue
+            if any(last in inside and first not in inside for first, last, _ in cut):
+                continue
+            return self.blocks.jump(JSET, FULL & ~free, self.search(_without(cut, inside)), self.block(kid))
+        return None
+
+    def search(self, cut: Runs) -> Block:
+        """A search tree.
+
+        What is permitted counts, for programs repeat calls that work; a range a little more than a value, and what is left
+        open to the top (as ``!= 40`` leaves it) hardly, for the values that programs pass are small.
+        """
+        weights = []
+        for first, last, kid in cut:
+            permitted = self.permitted.get(kid)
+            if permitted is None:
+                permitted = self.permitted[kid] = is_permitted(kid)
+            weight = 0.1 if last == FULL != first else 1 + (last - first).bit_length() / 4
+            weights.append(weight if permitted else 0.01)
+        return tree(cut, weights, self.block, self.blocks)
+
+
+def _free_bits(values: set[int]) -> int:
+    """Bits of which every combination is among the values, found one by one, the lowest first."""
+    if 0 not in values:
+        return 0
+    free, cube = 0, {0}
+    for value in sorted(values):
+        if value and value & (value - 1) == 0 and (more := {one | value for one in cube}) <= values:
+            free |= value
+            cube |= more
+    return free
+
+
+def _without(cut: Runs, values: set[int]) -> Runs:
+    """The runs without those that lie in ``values``; the gaps go to the run before them."""
+    kept = [(first, kid) for first, last, kid in cut if first not in values or last not in values]
+    return runs_of([(0, kept[0][1]), *kept[1:]])
 
 
 def _fixed(node: Node, bit: int, on: bool) -> Node:

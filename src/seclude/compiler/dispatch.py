@@ -1,16 +1,16 @@
 """Search trees over an axis that is cut into runs: fewest expected tests, then fewest instructions.
 
-A test is a cut (JGE) or a point (JEQ). A point that is tested away leaves a hole, and where both sides of the hole lead to the same
-place they become one run: that is why testing points first can be shorter than any order of cuts.
+A test is a cut (JGE) or a point (JEQ). A point that is tested away leaves a hole, and where both sides of the hole lead to
+the same place they become one run: that is why testing points first can be shorter than any order of cuts.
 
-Two searches. `_Window` is for even weights: a dynamic program over ranges of runs that tries the cuts nearest to the middle of the weight, and chains of
-points where the rest of a range leads to one place. `_Heavy` is for uneven weights: it first settles the few heaviest points, exactly (a state is a range and the
-set of points already tested away, every remaining heavy point and every cut beside one is tried), and leaves what remains
-to `_Window`.
+Both searches are dynamic programs over ranges of runs that look at few cuts of each, so that their cost grows with the number of
+runs and not with its cube. `_Window` is for even weights: the cuts nearest to the middle of the weight, and chains of points where the
+rest of a range leads to one place. `_Weighted` is for uneven weights: it also remembers which heavy points have been tested away.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from seclude.compiler.blocks import JEQ, JGE
@@ -25,12 +25,23 @@ if TYPE_CHECKING:
 __all__ = ["tree"]
 
 _FULL = 0xFFFF_FFFF
-#: what one more instruction may save of the mean: a hundredth of a step... of the total weight
-_SIZE = 0.004
+#: one instruction less is worth this share of the total weight, run once
+_SIZE = 0.001
+#: so many points are tested one after the other where the rest of a range leads to one place
 _CHAIN = 4
-_WINDOW = 3
-_HEAVY_POINTS = 14
-_HEAVY_SHARE = 0.004
+#: cuts tried on each side of the middle
+_NEAR = 1
+_WINDOW = 2
+#: a place is rare if at most so many numbers lead to it: they must be found one by one
+_FEW = 8
+#: points lighter than this share of the whole are never tested for speed alone
+_LEAST = 0.002
+#: nor any lighter than this share of what remains in a range
+_PEEL = 0.2
+#: cuts are tried on both sides of the points of a range that have at least this share of it, this many of each kind
+_BESIDE = 0.03
+_BESIDE_COUNT = 8
+_DONE = -4
 
 
 def tree(
@@ -45,12 +56,8 @@ def tree(
     ends = [start - 1 for start in starts[1:]] + [_FULL]
     total = sum(weights) or 1.0
     pieces = [(starts[i], ends[i], kid, weights[i] / total) for i, kid in enumerate(cut.kids)]
-    heavy: list[tuple[int, float]] = []
     if points:
-        heavy = sorted(((number, weight / total) for number, weight in points.items() if weight > _HEAVY_SHARE * total), key=lambda p: -p[1])
-        heavy = heavy[:_HEAVY_POINTS]
-    if heavy:
-        return _Heavy(pieces, heavy).build(block, blocks)
+        return _Weighted(pieces, {number: weight / total for number, weight in points.items()}).build(block, blocks)
     return _Window(pieces).build(block, blocks)
 
 
@@ -60,9 +67,8 @@ Piece = tuple[int, int, "Node", float]
 class _Window:
     """Pieces ``(first, last, kid, weight)`` in ascending order, neighbours different; gaps between them are never asked about."""
 
-    def __init__(self, pieces: Sequence[Piece], width: int = _WINDOW) -> None:
+    def __init__(self, pieces: Sequence[Piece]) -> None:
         self.pieces = pieces
-        self.width = width
         self.total = [0.0]
         for piece in pieces:
             self.total.append(self.total[-1] + piece[3])
@@ -138,7 +144,7 @@ class _Window:
                 left = probe + 1
             else:
                 right = probe
-        reach = self.width // 2 + 1 if high - low > 3 else 3
+        reach = _WINDOW if high - low > 3 else 3
         return range(max(low + 1, left - reach), min(high - 1, left + reach - 1) + 1)
 
     def build(self, block: Callable[[Node], Block], blocks: Blocks) -> Block:
@@ -157,126 +163,160 @@ class _Window:
         return walk(0, len(self.pieces))
 
 
-class _Heavy:
-    """Pieces, and the heaviest points among or inside them."""
+#: a number with a weight of its own: weight, number, index of its piece
+Point = tuple[float, int, int]
 
-    def __init__(self, pieces: Sequence[Piece], heavy: Sequence[tuple[int, float]]) -> None:
+
+class _Range:
+    """What is known of a range of pieces: three lists of its points, each heaviest first, with the weight of the first 0, 1, 2... of them.
+
+    When ``need[i]`` points of list ``i`` are gone, for every ``i``, what remains leads to ``rest``; more than there are if it never does.
+    """
+
+    __slots__ = ("need", "points", "rest", "sums")
+
+    def __init__(self, points: list[list[Point]], need: tuple[int, int, int], rest: Node) -> None:
+        self.points = points
+        self.need = need
+        self.rest = rest
+        self.sums = []
+        for one in points:
+            sums = [0.0]
+            for weight, _, _ in one:
+                sums.append(sums[-1] + weight)
+            self.sums.append(sums)
+
+
+class _Weighted:
+    """A state is a range of pieces and how many of the heaviest points of each of three lists have been tested away.
+
+    The lists: points of places that only a few numbers lead to (they must be tested for at some time); heavy points
+    inside of wide pieces (testing them first is for speed alone); pieces that are one number of a place with wide pieces elsewhere (testing
+    them joins their neighbours). Within one list the heavier point goes first in some best tree; between lists it need not.
+    """
+
+    def __init__(self, pieces: Sequence[Piece], points: Mapping[int, float]) -> None:
         self.pieces = pieces
         self.total = [0.0]
         for piece in pieces:
             self.total.append(self.total[-1] + piece[3])
-        self.points: list[tuple[int, float, int]] = []  # number, weight, piece; ascending
-        for number, weight in sorted(heavy):
-            index = next(i for i, piece in enumerate(pieces) if piece[0] <= number <= piece[1])
-            self.points.append((number, weight, index))
-        self.exact = len(self.points) <= 10
-        self.memo: dict[tuple[int, int, int], tuple[float, int, int]] = {}
-        self.removed: dict[int, float] = {0: 0.0}
-        self.light: dict[tuple[int, int, int], tuple[float, _Window]] = {}
+        span: dict[Node, int] = {}
+        for first, last, kid, _ in pieces:
+            span[kid] = span.get(kid, 0) + last - first + 1
+        self.few = {kid for kid, size in span.items() if size <= _FEW}
+        firsts = [piece[0] for piece in pieces]
+        lists: list[list[Point]] = [[], [], []]
+        for index, (first, last, kid, weight) in enumerate(pieces):
+            if kid in self.few:
+                lists[0] += [(points.get(number, 0.0), number, index) for number in range(first, last + 1)]
+            elif first == last:
+                lists[2].append((weight, first, index))
+        for number, weight in points.items():
+            if weight > _LEAST:
+                index = bisect_right(firsts, number) - 1
+                first, last, kid, _ = pieces[index]
+                if first != last and kid not in self.few:
+                    lists[1].append((weight, number, index))
+        self.points = [sorted(one, reverse=True) for one in lists]
+        self.ranges: dict[tuple[int, int], _Range] = {}
+        self.memo: dict[tuple[int, int, int, int, int], tuple[float, int]] = {}
 
-    def inside(self, low: int, high: int, mask: int) -> int:
-        """``mask`` without the points outside of the range."""
-        for at, (_, _, index) in enumerate(self.points):
-            if not low <= index < high:
-                mask &= ~(1 << at)
-        return mask
-
-    def weight(self, low: int, high: int, mask: int) -> float:
-        gone = self.removed.get(mask)
-        if gone is None:
-            gone = self.removed[mask] = sum(point[1] for at, point in enumerate(self.points) if mask >> at & 1)
-        return max(0.0, self.total[high] - self.total[low] - gone)
-
-    def rest(self, low: int, high: int, mask: int) -> tuple[float, _Window]:
-        """What remains of a range without the removed points, by `_Window`."""
-        key = (low, high, mask)
-        found = self.light.get(key)
+    def range(self, low: int, high: int) -> _Range:
+        found = self.ranges.get((low, high))
         if found is None:
-            gone = {self.points[at][0]: self.points[at][1] for at in range(len(self.points)) if mask >> at & 1}
-            out: list[Piece] = []
-            for first, last, kid, weight in self.pieces[low:high]:
-                if first == last and first in gone:
-                    continue
-                weight -= sum(w for number, w in gone.items() if first <= number <= last)
-                if out and out[-1][2] is kid:
-                    before = out[-1]
-                    out[-1] = (before[0], last, kid, before[3] + max(weight, 0.0))
-                else:
-                    out.append((first, last, kid, max(weight, 0.0)))
-            window = _Window(out, 1)
-            found = self.light[key] = (window.cost(0, len(out)) if out else 0.0, window)
+            found = self.ranges[low, high] = self._range(low, high)
         return found
 
-    def same(self, low: int, high: int, mask: int) -> bool:
-        """Whether all that remains of a range leads to one place."""
-        seen = None
-        gone = {self.points[at][0] for at in range(len(self.points)) if mask >> at & 1}
-        for first, last, kid, _ in self.pieces[low:high]:
-            if first == last and first in gone:
-                continue
-            if seen is None:
-                seen = kid
-            elif seen is not kid:
-                return False
-        return True
-
-    def solve(self, low: int, high: int, mask: int) -> tuple[float, int, int]:
-        """``(cost, cut, point)``: the cut, or the index of the point to test, or -1 for both: leave it to `rest`."""
-        key = (low, high, mask)
-        found = self.memo.get(key)
-        if found is not None:
-            return found
-        waiting = [at for at, (_, _, index) in enumerate(self.points) if low <= index < high and not mask >> at & 1]
-        if high - low == 1 or self.same(low, high, mask):
-            best = (0.0, -1, -1)
-        elif not waiting:
-            best = (self.rest(low, high, mask)[0], -1, -1)
+    def _range(self, low: int, high: int) -> _Range:
+        pieces = self.pieces
+        points = [[point for point in one if low <= point[2] < high] for one in self.points]
+        wide = {kid for first, last, kid, _ in pieces[low:high] if first != last and kid not in self.few}
+        if wide:
+            rest = next(iter(wide))
         else:
-            best = self.options(low, high, mask, waiting)
-        self.memo[key] = best
-        return best
+            rest = pieces[(points[2] or points[0])[-1][2]][2]
+        if len(wide) > 1:
+            need = (len(points[0]) + 1, 0, 0)
+        else:
+            found = []
+            for one in (points[0], points[2]):
+                count = len(one)
+                while count and pieces[one[count - 1][2]][2] is rest:
+                    count -= 1
+                found.append(count)
+            need = (found[0], 0, found[1])
+        return _Range(points, need, rest)
 
-    def options(self, low: int, high: int, mask: int, waiting: list[int]) -> tuple[float, int, int]:
-        weight = self.weight(low, high, mask)
+    def solve(self, low: int, high: int, a: int, b: int, c: int) -> tuple[float, int]:
+        """``(cost, way)``: a cut, or -1, -2, -3 to test the next point of that list, or `_DONE`."""
+        key = (low, high, a, b, c)
+        found = self.memo.get(key)
+        if found is None:
+            found = self.memo[key] = self._solve(low, high, a, b, c)
+        return found
+
+    def _solve(self, low: int, high: int, a: int, b: int, c: int) -> tuple[float, int]:
+        here = self.range(low, high)
+        if (a >= here.need[0] and c >= here.need[2]) or high - low == 1:
+            return 0.0, _DONE
+        total, sums = self.total, here.sums
+        weight = max(0.0, total[high] - total[low] - sums[0][a] - sums[1][b] - sums[2][c])
         step = weight + _SIZE
-        best = (1e30, -1, -1)
-        cuts = set()
-        for at in waiting:
-            index = self.points[at][2]
-            cuts |= {index, index + 1}
-        candidates = sorted(waiting, key=lambda at: -self.points[at][1])
-        if not self.exact:
-            candidates = candidates[:3]
-            near = sorted(range(low + 1, high), key=lambda cut: abs(2 * self.total[cut] - self.total[low] - self.total[high]))
-            cuts = {cut for cut in cuts if low < cut < high and abs(2 * self.total[cut] - self.total[low] - self.total[high]) < 0.7 * weight} | set(near[:2])
-        for at in candidates:
-            cost = step + self.solve(low, high, mask | 1 << at)[0]
-            if cost < best[0]:
-                best = (cost, -1, at)
-        for cut in cuts:
-            if low < cut < high:
-                cost = step + self.solve(low, cut, self.inside(low, cut, mask))[0]
-                if cost < best[0]:
-                    cost += self.solve(cut, high, self.inside(cut, high, mask))[0]
-                    if cost < best[0]:
-                        best = (cost, cut, -1)
-        return best
+        best, way = 1e30, _DONE
+        few = here.need[0] - a + here.need[2] - c <= _CHAIN and here.need[0] <= len(here.points[0])
+        points = here.points
+        if a < len(points[0]) and (few or points[0][a][0] >= _PEEL * weight):
+            best, way = step + self.solve(low, high, a + 1, b, c)[0], -1
+        if b < len(points[1]) and points[1][b][0] >= _PEEL * weight:
+            cost = step + self.solve(low, high, a, b + 1, c)[0]
+            if cost < best:
+                best, way = cost, -2
+        if c < len(points[2]) and (few or points[2][c][0] >= _PEEL * weight):
+            cost = step + self.solve(low, high, a, b, c + 1)[0]
+            if cost < best:
+                best, way = cost, -3
+        for cut in self.cuts(low, high, (a, b, c), here, weight):
+            x, y, z = (sum(point[2] < cut for point in one[:count]) for one, count in zip(points, (a, b, c), strict=True))
+            cost = step + self.solve(low, cut, x, y, z)[0]
+            if cost < best:
+                cost += self.solve(cut, high, a - x, b - y, c - z)[0]
+                if cost < best:
+                    best, way = cost, cut
+        return best, way
+
+    def cuts(self, low: int, high: int, gone: tuple[int, int, int], here: _Range, weight: float) -> set[int]:
+        """The cuts nearest to the middle of the remaining weight, and both sides of what is heavy."""
+        total = self.total
+        removed = [point for one, count in zip(here.points, gone, strict=True) for point in one[:count]]
+        target = total[low] + weight / 2
+        left, right = low + 1, high - 1
+        while left < right:
+            probe = (left + right) // 2
+            if total[probe] - sum(point[0] for point in removed if point[2] < probe) < target:
+                left = probe + 1
+            else:
+                right = probe
+        out = set(range(left - _NEAR, left + _NEAR + (high - low < 12)))
+        for one, count in zip(here.points, gone, strict=True):
+            for point in one[count : count + _BESIDE_COUNT]:
+                if point[0] < _BESIDE * weight:
+                    break
+                out |= {point[2], point[2] + 1}
+        return {cut for cut in out if low < cut < high}
 
     def build(self, block: Callable[[Node], Block], blocks: Blocks) -> Block:
-        def walk(low: int, high: int, mask: int) -> Block:
-            _, cut, at = self.solve(low, high, mask)
-            if at >= 0:
-                number, _, index = self.points[at]
-                return blocks.jump(JEQ, number, block(self.pieces[index][2]), walk(low, high, mask | 1 << at))
-            if cut >= 0:
-                return blocks.jump(
-                    JGE,
-                    self.pieces[cut][0],
-                    walk(cut, high, self.inside(cut, high, mask)),
-                    walk(low, cut, self.inside(low, cut, mask)),
-                )
-            return self.rest(low, high, mask)[1].build(block, blocks)
+        def walk(low: int, high: int, gone: tuple[int, int, int]) -> Block:
+            here = self.range(low, high)
+            _, way = self.solve(low, high, *gone)
+            if way == _DONE:
+                return block(here.rest)
+            if way < 0:
+                one = -1 - way
+                _, number, index = here.points[one][gone[one]]
+                after = (gone[0] + (one == 0), gone[1] + (one == 1), gone[2] + (one == 2))
+                return blocks.jump(JEQ, number, block(self.pieces[index][2]), walk(low, high, after))
+            x, y, z = (sum(point[2] < way for point in one[:count]) for one, count in zip(here.points, gone, strict=True))
+            above = walk(way, high, (gone[0] - x, gone[1] - y, gone[2] - z))
+            return blocks.jump(JGE, self.pieces[way][0], above, walk(low, way, (x, y, z)))
 
-        return walk(0, len(self.pieces), 0)
-
-
+        return walk(0, len(self.pieces), (0, 0, 0))

@@ -38,7 +38,7 @@ _RARE = 0.002
 _PERMIT = (0x7FFC_0000, 0x7FFF_0000)
 _ALLOW = 0x7FFF_0000
 #: every further architecture of a filter counts this much less than the one before it
-NEXT_ARCHITECTURE = 0.1
+NEXT_ARCHITECTURE = 0.01
 
 
 def is_permitted(node: Node) -> bool:
@@ -63,14 +63,16 @@ class Weights:
     def of_calls(self, cut: Runs, archs: Iterable[Architecture]) -> tuple[list[float], dict[int, float]]:
         """The weight of each run of numbers, and of each single number that is part of it."""
         numbers: dict[int, float] = {}
+        share = 1.0
         for arch in archs:
             table = arch.calls()
             if self.profile:
                 total = sum(self.profile.get(name, 0.0) for name in table) or 1.0
                 for name, number in table.items():
-                    numbers[number] = max(self.profile.get(name, 0.0) / total, _RARE / len(table))
+                    numbers[number] = share * max(self.profile.get(name, 0.0) / total, _RARE / len(table))
             else:
-                numbers.update(dict.fromkeys(table.values(), 1.0 / max(1, len(table))))
+                numbers.update(dict.fromkeys(table.values(), share / max(1, len(table))))
+            share *= NEXT_ARCHITECTURE
         kinds: dict[Node, float] = {}
         weights = [1e-9] * len(cut)
         points: dict[int, float] = {}
