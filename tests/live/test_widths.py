@@ -20,7 +20,7 @@ PROBES = Path(__file__).with_name("width_probes.py").read_text()
 # Configured out of some kernels: their probes say nothing there
 OPTIONAL = {
     "kcmp", "keyctl", "landlock_create_ruleset", "mbind", "set_mempolicy", "get_mempolicy", "modify_ldt", "userfaultfd", "perf_event_open",
-    "membarrier", "seccomp", "process_vm_readv", "pkey_mprotect", "inotify_init1", "inotify_add_watch", "inotify_rm_watch", "pkey_alloc", "sysfs", "process_madvise", "cachestat", "name_to_handle_at",
+    "membarrier", "seccomp", "process_vm_readv", "pkey_mprotect", "inotify_init1", "inotify_add_watch", "inotify_rm_watch", "sysfs", "process_madvise", "cachestat", "name_to_handle_at",
     # newer than 6.1
     "futex_wake", "futex_wait", "lsm_list_modules", "removexattrat", "fchmodat2",
 }  # fmt: skip

@@ -539,7 +539,6 @@ def build(directory: Path) -> Probes:
     p.several("sched_setscheduler", {"pid": 22, "policy": END}, pid=me, policy=0, param=zeros)
     p.several("setpriority", {"which": END, "who": 22}, which=0, who=me, prio=0)
     p.several("clock_nanosleep", {"clockid": 20}, clockid=1, flags=0, request=deadline, remain=0)
-    p.several("pkey_alloc", {"flags": 40, "access_rights": 40}, done, abis=only, flags=0, access_rights=0)
     p.several(
         "name_to_handle_at",
         {"flags": END},
