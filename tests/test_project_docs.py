@@ -16,6 +16,7 @@ Each page has a directory of its own, shared by its blocks in order, with the ch
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -169,3 +170,21 @@ def test_ellipsis_is_minimal():
 def test_blocks_are_found():
     text = "x\n\n<!-- file: a.txt -->\n```text\nhi\n```\n\n```console\n$ echo $(cat a.txt)\nhi\n```\n"
     assert [(b.language, b.note, b.line) for b in blocks(text)] == [("text", "file: a.txt", 4), ("console", "", 8)]
+
+
+@pytest.mark.live
+def test_report_page_lists_every_field(tmp_path):
+    out = tmp_path / "report.json"
+    command = [sys.executable, "-c", "import socket; socket.socket()"]
+    done = run([sys.executable, "-m", "seclude", "run", "--report", "json", "--report-file", str(out), "--", *command])
+    assert done.status == 1, str(done)
+    report = json.loads(out.read_text())
+    run_fields, _, denial_fields = (ROOT / "docs/reference/report.md").read_text().partition("### Fields of a denial")
+    described = re.compile(r"^\| (`.+?`) \|", re.MULTILINE)
+    assert fields(described.findall(run_fields)) == set(report)
+    assert report["denials"], "the command was to be denied its socket"
+    assert fields(described.findall(denial_fields)) == set(report["denials"][0])
+
+
+def fields(cells):
+    return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from seclude.sandbox import run
     from seclude.sandbox.install import install
     from seclude.sandbox.result import Result
-    from seclude.sandbox.strict import strict
+    from seclude.sandbox.strict import StrictError, StrictRaised, StrictTimeout, StrictViolation, strict
 
 __all__ = [
     "PRESETS",
@@ -34,6 +34,10 @@ __all__ = [
     "PolicyError",
     "Result",
     "SecludeError",
+    "StrictError",
+    "StrictRaised",
+    "StrictTimeout",
+    "StrictViolation",
     "UsageError",
     "__version__",
     "compile",
@@ -59,6 +63,10 @@ _HOMES = {
     "PolicyError": "errors",
     "Result": "sandbox.result",
     "SecludeError": "errors",
+    "StrictError": "sandbox.strict",
+    "StrictRaised": "sandbox.strict",
+    "StrictTimeout": "sandbox.strict",
+    "StrictViolation": "sandbox.strict",
     "UsageError": "errors",
     "compile": "compiler",
     "install": "sandbox.install",
