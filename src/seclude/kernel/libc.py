@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["address_of", "blocking", "call", "errno_name", "failed", "libc", "number", "syscall"]
+__all__ = ["blocking", "call", "errno_name", "failed", "libc", "number", "syscall"]
 
 libc = ctypes.PyDLL(None, use_errno=True)
 blocking = ctypes.CDLL(None, use_errno=True)
@@ -87,8 +87,3 @@ def failed(what: str, errno: int, expected: str = "", remedy: str = "") -> Kerne
 def errno_name(errno: int) -> str:
     """``EPERM`` for 1; the number in words where the name is unknown."""
     return _errno.errorcode.get(errno, f"errno {errno}")
-
-
-def address_of(buffer: Any) -> int:
-    """The address of a ctypes object's memory."""
-    return ctypes.addressof(buffer)

@@ -21,6 +21,9 @@ What cannot work, since it needs a call: opening files, importing (also lazily: 
 random numbers from the system, threads, sleeping, printing (the descriptors are closed: OSError). The cyclic garbage collector is off. Reading the clock
 needs no call but the time stamp counter, which strict mode disables on x86: SIGSEGV. More memory than ``memory`` is a call too: ``brk`` or ``mmap``.
 
+On Python 3.12 the first call of a C function that takes keywords takes a lock, and that reads the clock too; `_warm` has done it for the common ones, and
+calling the function once beforehand does it for any other.
+
 What can still go wrong: memory beyond the given heap is reported by the call it needs, so a function that calls mmap itself is reported as
 out of memory. A large buffer from before (a big list that is a global) that is grown or dropped by the function is memory given back, a call;
 arguments are therefore rebuilt on the new heap: lists, dicts, sets, tuples and bytearrays, not instances of classes. An arena from
@@ -519,6 +522,7 @@ def _confine(
         leave, number = libc.libc.syscall, ctypes.c_long(libc.number("exit"))
         status = ctypes.c_long(0)
         raw, arena = _RawAllocator(), _ArenaAllocator()
+        _warm()
         low, high = _prepare_heap(heap)
         args, keywords = _rebuilt((args, keywords))
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent can say it and this process cannot
@@ -615,6 +619,24 @@ def _prepare_heap(heap: int) -> tuple[int, int]:
     start, end = proc.heap_start() or block, library.sbrk(0)
     # The C library maps a heap elsewhere where brk(2) found no room.
     return (start, end) if start <= block < end else (block, block + heap)
+
+
+def _warm() -> None:
+    """Use once what takes a lock at its first use.
+
+    Python 3.12 sets up the argument parser of a C function with keywords under a lock at the first call, and taking a lock reads the clock there.
+    Done here for what the result needs and for the built-ins that computations use most; other functions must have been called before.
+    """
+    encode((1, -(1 << 99), 1.5, 2j, "x", b"x", bytearray(b"x"), [1], {1: 2}, {1}, frozenset({1})), 1 << 16)
+    str(memoryview(b"x"), "utf-8", errors="strict").encode(encoding="utf-8", errors="strict").decode(encoding="utf-8")
+    int.from_bytes((1).to_bytes(length=2, byteorder="big", signed=True), byteorder="big", signed=True)
+    numbers = sorted([2, 1], key=abs, reverse=True)
+    numbers.sort(key=abs, reverse=False)
+    sum(numbers, start=1), min(numbers, key=abs), max(numbers, key=abs, default=0), round(1.25, ndigits=1), pow(2, exp=3, mod=5)
+    dict(zip(enumerate(numbers, start=1), reversed(numbers), strict=False))
+    int("11", base=2), bytes("x", encoding="ascii"), bytearray("x", encoding="ascii"), complex(real=1, imag=2)
+    ["a", "b"], ["a", "b"], "a\nb".splitlines(keepends=True), "a\tb".expandtabs(tabsize=4), f"{1}"
+    b"a b".split(sep=b" "), b"a b".rsplit(sep=b" "), b"ab".hex(sep="-"), memoryview(b"ab").tobytes(order="C")
 
 
 _LEAVES = frozenset({int, float, complex, str, bytes, bool, type(None)})
