@@ -13,6 +13,7 @@ TEXTS = {
     "one": "include two\n",
     "two": "include one\n",
     "self": "include self\n",
+    "wrong": "default errno(ENOPE)\nbadarch trap(1)\n",
     "broken": "default kill\nallow raed\nalow x\n",
 }
 
@@ -54,6 +55,11 @@ def test_printing_keeps_includes_and_reads_back():
 def test_cycles_are_errors_that_show_the_way_round(text):
     with pytest.raises(PolicyError, match=r"includes itself: .* → "):
         read(text)
+
+
+def test_inherited_actions_are_checked_where_they_stand():
+    with pytest.raises(PolicyError, match="wrong:1:1: error: unknown errno 'ENOPE'"):
+        read("allow read\ninclude wrong\n")
 
 
 def test_faults_of_an_included_text_are_reported_in_it():

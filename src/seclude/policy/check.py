@@ -79,9 +79,9 @@ def _check_header(policy: Policy) -> list[Diagnostic]:
             )
         )
     for word in HEADER_ACTIONS:
-        action = getattr(policy.header, word)
+        action = getattr(header, word)
         if action is not None:
-            found += _check_action(action, archs, policy.header.spans.get(word))
+            found += _check_action(action, archs, spans.get(word))
     return found
 
 

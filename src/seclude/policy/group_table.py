@@ -151,6 +151,8 @@ OWN = """
     io_cancel io_destroy io_getevents io_pgetevents io_pgetevents_time64 io_setup io_submit
 @limits: resource limits, read and changed, of other processes too
     getrlimit getrusage prlimit64 setrlimit ugetrlimit
+@listen: waiting at an address for others to connect
+    accept accept4 bind listen
 @lsm: security modules' attributes of the process itself
     lsm_get_self_attr lsm_list_modules lsm_set_self_attr
 @memory: the process's own address space; mapping of open files included
@@ -180,8 +182,8 @@ OWN = """
     pause restart_syscall rt_sigaction rt_sigpending rt_sigprocmask rt_sigreturn rt_sigsuspend rt_sigtimedwait
     rt_sigtimedwait_time64 sigaltstack signalfd signalfd4 sigprocmask sigreturn
 @socket-io: work on sockets; makes none but by accepting
-    accept accept4 bind connect getpeername getsockname getsockopt listen recv recvfrom recvmmsg recvmmsg_time64 recvmsg
-    send sendmmsg sendmsg sendto setsockopt shutdown
+    @listen connect getpeername getsockname getsockopt recv recvfrom recvmmsg recvmmsg_time64 recvmsg send sendmmsg sendmsg
+    sendto setsockopt shutdown
 @sockets: sockets of any kind by their own calls, without the multiplexer
     @socket-io socket socketpair
 @stat: what kind of file a descriptor or a name is, its size and times
