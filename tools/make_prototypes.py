@@ -42,6 +42,7 @@ DESCRIPTORS = words(
     "kernel_fd initrd_fd fanotify_fd mqdes neighbor_fd first last"
 )
 PATHS = words("pathname path oldpath newpath linkpath filename new_root put_old from_pathname to_pathname source library")
+STRINGS = words("name type description callout_info fsname key param_values cmdline filesystemtype")
 ADDRESSES = words("stack old_address new_address tls start end child_stack mmio_addr newsp")
 SIZES = words(
     "len length count size bufsiz buflen bytecount old_size new_size nbytes addrlen optlen sigsetsize argsz bufsize sz usize msgsz msg_len plen cpusetsize cmdline_len"
@@ -49,6 +50,8 @@ SIZES = words(
 OPERATIONS = words("cmd request op option operation code futex_op futex_cmd command opcode call func type")
 # call.parameter → kind, where name and type do not tell
 KINDS = {
+    "rseq.sig": "uint",
+    "truncate.length": "offset",
     "fallocate.mode": "flags", "access.mode": "flags", "faccessat.mode": "flags", "faccessat2.mode": "flags", "mbind.mode": "int",
     "set_mempolicy.mode": "int", "umask.mask": "mode", "mq_open.oflag": "flags", "mmap.prot": "flags", "mmap2.prot": "flags",
     "mprotect.prot": "flags", "pkey_mprotect.prot": "flags", "waitid.id": "pid", "symlink.target": "path", "symlinkat.target": "path",
@@ -119,7 +122,7 @@ def kind(call: str, name: str, ctype: str, code: str) -> str:
         if "sockaddr" in ctype:
             return "sockaddr"
         if "char *" in ctype and "**" not in ctype and "*const" not in ctype:
-            return "path" if name in PATHS else "string" if ctype.startswith("const") else "pointer"
+            return "path" if name in PATHS else "string" if name in STRINGS else "pointer"
         return "pointer"
     if ctype == "umode_t":
         return "mode"

@@ -241,7 +241,7 @@ mmap2 addr:L:pointer::unsigned long;length/len:L:size::unsigned long;prot:u:flag
 mmap2@s390,s390x arg:p:pointer::struct mmap_arg_struct *
 mmap@x86,arm,m68k,s390,s390x arg:p:pointer::struct mmap_arg_struct *
 modify_ldt func:i:cmd::int;ptr:p:pointer::void *;bytecount:L:size::unsigned long
-mount source/dev_name:p:path::char *;target/dir_name:p:path::char *;filesystemtype/type:p:pointer::char *;mountflags/flags:L:flags:MS:unsigned long;data:p:pointer::void *
+mount source/dev_name:p:path::char *;target/dir_name:p:path::char *;filesystemtype/type:p:string::char *;mountflags/flags:L:flags:MS:unsigned long;data:p:pointer::void *
 mount_setattr dirfd/dfd:i:fd:ATFD:int;pathname/path:p:path::const char *;flags:u:flags:AT:unsigned int;attr/uattr:p:pointer::struct mount_attr *;size/usize:L:size::size_t
 move_mount from_dirfd/from_dfd:i:fd:ATFD:int;from_pathname:p:path::const char *;to_dirfd/to_dfd:i:fd:ATFD:int;to_pathname:p:path::const char *;flags:u:flags:MOVEMOUNT:unsigned int
 move_pages pid:i:pid::pid_t;count/nr_pages:L:size::unsigned long;pages:p:pointer::const void **;nodes:p:pointer::const int *;status:p:pointer::int *;flags:i:flags:MPOLMF:int
@@ -251,8 +251,8 @@ mq_notify mqdes:i:fd::mqd_t;sevp/u_notification:p:pointer::const struct sigevent
 mq_open name/u_name:p:string::const char *;oflag:i:flags:O:int;mode:H:mode::umode_t;attr/u_attr:p:pointer::struct mq_attr *
 mq_timedreceive mqdes:i:fd::mqd_t;msg_ptr/u_msg_ptr:p:pointer::char *;msg_len:L:size::size_t;msg_prio/u_msg_prio:p:pointer::unsigned int *;abs_timeout/u_abs_timeout:p:pointer::const struct __kernel_timespec *
 mq_timedreceive_time64 mqdes:i:fd::mqd_t;msg_ptr/u_msg_ptr:p:pointer::char *;msg_len:L:size::size_t;msg_prio/u_msg_prio:p:pointer::unsigned int *;abs_timeout/u_abs_timeout:p:pointer::const struct __kernel_timespec *
-mq_timedsend mqdes:i:fd::mqd_t;msg_ptr/u_msg_ptr:p:string::const char *;msg_len:L:size::size_t;msg_prio:u:uint::unsigned int;abs_timeout/u_abs_timeout:p:pointer::const struct __kernel_timespec *
-mq_timedsend_time64 mqdes:i:fd::mqd_t;msg_ptr/u_msg_ptr:p:string::const char *;msg_len:L:size::size_t;msg_prio:u:uint::unsigned int;abs_timeout/u_abs_timeout:p:pointer::const struct __kernel_timespec *
+mq_timedsend mqdes:i:fd::mqd_t;msg_ptr/u_msg_ptr:p:pointer::const char *;msg_len:L:size::size_t;msg_prio:u:uint::unsigned int;abs_timeout/u_abs_timeout:p:pointer::const struct __kernel_timespec *
+mq_timedsend_time64 mqdes:i:fd::mqd_t;msg_ptr/u_msg_ptr:p:pointer::const char *;msg_len:L:size::size_t;msg_prio:u:uint::unsigned int;abs_timeout/u_abs_timeout:p:pointer::const struct __kernel_timespec *
 mq_unlink name/u_name:p:string::const char *
 mremap old_address/addr:L:pointer::unsigned long;old_size/old_len:L:size::unsigned long;new_size/new_len:L:size::unsigned long;flags:L:flags:MREMAP:unsigned long;new_address/new_addr:L:pointer::unsigned long
 mseal addr/start:L:pointer::unsigned long;length/len:L:size::size_t;flags:L:flags::unsigned long
@@ -313,8 +313,8 @@ process_vm_writev pid:i:pid::pid_t;local_iov/lvec:p:pointer::const struct iovec 
 pselect6 nfds/n:i:int::int;readfds/inp:p:pointer::fd_set *;writefds/outp:p:pointer::fd_set *;exceptfds/exp:p:pointer::fd_set *;timeout/tsp:p:pointer::struct __kernel_timespec *;sigmask/sig:p:pointer::void *
 pselect6_time64 nfds/n:i:int::int;readfds/inp:p:pointer::fd_set *;writefds/outp:p:pointer::fd_set *;exceptfds/exp:p:pointer::fd_set *;timeout/tsp:p:pointer::struct __kernel_timespec *;sigmask/sig:p:pointer::void *
 ptrace request:l:cmd:PTRACE:long;pid:i:pid::long;addr:L:uint::unsigned long;data:L:uint::unsigned long
-pwrite64 fd:u:fd::unsigned int;buf:p:string::const char *;count:L:size::size_t;offset/pos:q:offset::loff_t
-pwrite64@sh,sheb fd:u:fd::unsigned int;buf:p:string::const char *;count:L:size::size_t;:-:::;offset/pos:q:offset::loff_t
+pwrite64 fd:u:fd::unsigned int;buf:p:pointer::const char *;count:L:size::size_t;offset/pos:q:offset::loff_t
+pwrite64@sh,sheb fd:u:fd::unsigned int;buf:p:pointer::const char *;count:L:size::size_t;:-:::;offset/pos:q:offset::loff_t
 pwritev fd:u:fd::unsigned long;iov/vec:p:pointer::const struct iovec *;iovcnt/vlen:u:uint::unsigned long;offset/pos_l/pos:s:offset::loff_t
 pwritev2 fd:u:fd::unsigned long;iov/vec:p:pointer::const struct iovec *;iovcnt/vlen:u:uint::unsigned long;offset/pos_l/pos:s:offset::loff_t;flags:i:flags:RWF:rwf_t
 pwritev2@x32 fd:u:fd::unsigned long;iov/vec:p:pointer::const struct iovec *;iovcnt/vlen:u:uint::unsigned long;offset/pos_l/pos:q:offset::loff_t;flags:i:flags:RWF:rwf_t
@@ -345,7 +345,7 @@ restart_syscall
 riscv_flush_icache start:L:pointer::unsigned long;end:L:pointer::unsigned long;flags:L:flags::unsigned long
 riscv_hwprobe pairs:p:pointer::struct riscv_hwprobe *;pair_count:L:size::size_t;cpusetsize:L:size::size_t;cpus:p:pointer::unsigned long *;flags:u:flags::unsigned int
 rmdir pathname:p:path::const char *
-rseq rseq:p:pointer::struct rseq *;rseq_len:u:uint::u32;flags:i:flags:RSEQ:int;sig:u:signal:SIG:u32
+rseq rseq:p:pointer::struct rseq *;rseq_len:u:uint::u32;flags:i:flags:RSEQ:int;sig:u:uint::u32
 rseq_slice_yield
 rt_sigaction signum/sig:i:signal:SIG:int;act:p:pointer::const struct sigaction *;oldact/oact:p:pointer::struct sigaction *;sigsetsize:L:size::size_t
 rt_sigpending set/uset:p:pointer::sigset_t *;sigsetsize:L:size::size_t
@@ -397,7 +397,7 @@ set_thread_area@m68k tp:L:uint::unsigned long
 set_thread_area@mips,mipsel,mips64,mipsel64,mips64n32,mipsel64n32 addr:L:pointer::unsigned long
 set_tid_address tidptr:p:pointer::int *
 set_tls tls:L:pointer::unsigned long
-setdomainname name:p:pointer::char *;len:i:size::int
+setdomainname name:p:string::char *;len:i:size::int
 setfsgid fsgid/gid:u:gid::gid_t
 setfsgid32 fsgid/gid:u:gid::gid_t
 setfsgid@x86,arm,m68k,s390,sh,sheb fsgid/gid:H:gid::old_gid_t
@@ -409,7 +409,7 @@ setgid32 gid:u:gid::gid_t
 setgid@x86,arm,m68k,s390,sh,sheb gid:H:gid::old_gid_t
 setgroups size/gidsetsize:i:size::int;list/grouplist:p:pointer::gid_t *
 setgroups32 size/gidsetsize:i:size::int;list/grouplist:p:pointer::gid_t *
-sethostname name:p:pointer::char *;len:i:size::int
+sethostname name:p:string::char *;len:i:size::int
 setitimer which:i:int:ITIMER:int;new_value/value:p:pointer::struct __kernel_old_itimerval *;old_value/ovalue:p:pointer::struct __kernel_old_itimerval *
 setns fd:i:fd::int;nstype/flags:i:flags:CLONE:int
 setpgid pid:i:pid::pid_t;pgid:i:pid::pid_t
@@ -502,7 +502,7 @@ timerfd_settime fd/ufd:i:fd::int;flags:i:flags:TFDTIMER:int;new_value/utmr:p:poi
 timerfd_settime64 fd/ufd:i:fd::int;flags:i:flags:TFDTIMER:int;new_value/utmr:p:pointer::const struct __kernel_itimerspec *;old_value/otmr:p:pointer::struct __kernel_itimerspec *
 times buf/tbuf:p:pointer::struct tms *
 tkill tid/pid:i:pid::pid_t;sig:i:signal:SIG:int
-truncate path:p:path::const char *;length:l:size::long
+truncate path:p:path::const char *;length:l:offset::long
 truncate64 path:p:path::const char *;length:q:offset::loff_t
 ugetrlimit resource:u:uint:RLIMIT:unsigned int;rlim:p:pointer::struct rlimit *
 umask mask:H:mode::int
@@ -532,6 +532,6 @@ vmsplice fd:i:fd::int;iov/uiov:p:pointer::const struct iovec *;nr_segs:u:uint::u
 wait4 pid/upid:i:pid::pid_t;wstatus/stat_addr:p:pointer::int *;options:i:flags:W:int;rusage/ru:p:pointer::struct rusage *
 waitid idtype/which:i:int:P:int;id/upid:i:pid::pid_t;infop:p:pointer::struct siginfo *;options:i:flags:W:int;rusage/ru:p:pointer::struct rusage *
 waitpid pid:i:pid::pid_t;wstatus/stat_addr:p:pointer::int *;options:i:flags:W:int
-write fd:u:fd::unsigned int;buf:p:string::const char *;count:L:size::size_t
+write fd:u:fd::unsigned int;buf:p:pointer::const char *;count:L:size::size_t
 writev fd:u:fd::unsigned long;iov/vec:p:pointer::const struct iovec *;iovcnt/vlen:u:uint::unsigned long
 """
