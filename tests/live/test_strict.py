@@ -313,6 +313,24 @@ def test_unobserved_where_the_child_cannot_be_seized():
     assert run_python(code, nobody=True).stdout == "StrictViolation 9 None True\nStrictViolation 9 None True\n3\n"
 
 
+def test_a_kill_from_outside_is_told_from_a_violation():
+    code = """
+    import os, threading
+    from seclude.kernel import ptrace
+    from seclude.sandbox.strict import strict
+    seize = ptrace.seize
+    def seize_and_kill(pid, options=0):
+        seize(pid, options)
+        os.kill(pid, 9)
+    ptrace.seize = seize_and_kill
+    try:
+        strict(abs, -1)
+    except Exception as error:
+        print(type(error).__name__, error.signal, error.call, "killed from outside" in str(error))
+    """
+    assert run_python(code).stdout == "StrictViolation 9 None True\n"
+
+
 def test_bad_arguments_are_refused_before_anything_starts():
     from seclude.errors import UsageError
     from seclude.sandbox.strict import strict

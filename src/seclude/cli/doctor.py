@@ -302,7 +302,11 @@ def _supervision(probe: Probe) -> Iterator[Row]:
         "landlock",
         "ok" if abi >= 6 else "limited" if abi else "missing",
         f"ABI {abi}: signals and abstract sockets are scoped" if abi >= 6 else f"ABI {abi}" if abi else "not available",
-        "" if abi >= 6 else "without scoping (ABI 6, Linux 6.12) a target of the same user can signal Seclude; add landlock to lsm=",
+        ""
+        if abi >= 6
+        else "a target of the same user can signal Seclude and reach abstract sockets, and cannot mount: Linux 6.12 scopes both (ABI 6)"
+        if abi
+        else "Seclude makes itself non-dumpable instead, and a target of the same user can signal it: add landlock to lsm=, or use another user",
     )
 
 

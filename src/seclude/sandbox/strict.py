@@ -287,9 +287,9 @@ def _outcome(child: _Child, deadline: float | None, limit: int, heap: int) -> An
         left = None if deadline is None else (deadline - time.monotonic()) * 1000
         if left is not None and left <= 0:
             raise StrictTimeout("the function did not return in time and was killed", "give it more time, or less to do")
-        # A process that stopped on its way out keeps its pipe open, and a stop wakes nobody: look for it, less often as time goes by.
-        wait = pause if child.seized else None
-        ready = poll.poll(left if wait is None else wait if left is None else min(wait, left))
+        # A process that stopped on its way out keeps its pipe open, and so does a copy that another thread's fork made of it: neither wakes
+        # anybody, so the child is looked at too, less often as time goes by.
+        ready = poll.poll(pause if left is None else min(pause, left))
         if ready:
             piece = os.read(child.result, 1 << 20)
             if not piece:
@@ -300,7 +300,7 @@ def _outcome(child: _Child, deadline: float | None, limit: int, heap: int) -> An
                 # The limit counts what values cost; their bytes are always fewer. The header is not to be trusted either.
                 if expected > HEADER + max(limit, 1 << 16):
                     raise StrictError(f"the result announces {expected} bytes, beyond output={limit}", "return less, or raise output=")
-        elif child.seized:
+        else:
             if finished:
                 break
             finished = _watch(child, heap)
@@ -403,6 +403,12 @@ def _ended(child: _Child, heap: int) -> StrictViolation:
     """The child is gone without a result, and nothing was seen of why."""
     status = child.status or 0
     signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    if signal == SIGKILL and child.seized:
+        return StrictViolation(
+            "the function was killed from outside: by the system, when memory ran short, or by somebody",
+            "try again with less memory=",
+            signal,
+        )
     if signal == SIGKILL:
         return StrictViolation(
             f"the function was killed (SIGKILL, not observed): it made a call other than {ALLOWED}, or needed more than memory={heap} bytes",
