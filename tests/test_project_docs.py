@@ -7,7 +7,7 @@ How a block is treated follows from its language:
   inside a line for any characters. Lines that begin with ``seclude: note:`` are left out, since what a kernel lacks is
   a fact of the machine at hand. Nothing else is approximate.
 - ``python``: a script of its own that must end well; with ``>>>`` prompts its output is compared (doctest).
-- ``seclude``: a policy that must be read without error; rules without ``default`` or ``include`` are a fragment.
+- ``seclude``: a policy that must compile; rules without ``default`` or ``include`` are a fragment.
 
 An HTML comment just above a block changes that: ``<!-- file: NAME -->`` writes the block to a file of the page's directory
 (whatever its language), ``<!-- wrong -->`` says a policy must be refused, ``<!-- not run: REASON -->`` leaves the block out.
@@ -118,7 +118,8 @@ def read_policy(block):
         with pytest.raises(package.PolicyError):
             package.compile(package.parse(text, "page"))
     else:
-        package.parse(text, "page")
+        # Compiled, since only the compiler sees rules that can never decide.
+        package.compile(package.parse(text, "page"))
 
 
 @pytest.mark.live
