@@ -19,6 +19,7 @@ to forbid; a limit by cgroup binds an unprivileged target, or one that cannot op
 from __future__ import annotations
 
 import errno as _errno
+import itertools
 import os
 import time
 from _signal import SIGKILL  # type: ignore[import-not-found]
@@ -33,7 +34,7 @@ __all__ = ["Cgroup", "Usage", "available", "create", "remove_stale"]
 
 PREFIX = "seclude-"
 CONTROLLERS = ("memory", "pids", "cpuacct", "freezer")  # those of version 1 that a run can use
-_serial = 0
+_serial = itertools.count(1)  # one step, so that threads never get the same name
 
 
 class _Mount:
@@ -184,13 +185,11 @@ def create(*, memory: int | None = None, processes: int | None = None) -> tuple[
     Returns the group, or None, and the reasons for what it could not do: a limit not in ``bound`` is not bound.
     Raises nothing: whether an unbound limit matters is the caller's to say.
     """
-    global _serial
     mounts = _mounts()
     if not mounts:
         return None, ("no cgroup file system is mounted, or this process's cgroup is not visible in it",)
     remove_stale(mounts)
-    _serial += 1
-    name = f"{_maker_prefix()}{os.getpid()}-{proc.start_time() or 0}-{_serial}"
+    name = f"{_maker_prefix()}{os.getpid()}-{proc.start_time() or 0}-{next(_serial)}"
     places: dict[str, str] = {}
     reasons: list[str] = []
     wanted = {name for name, value in (("memory", memory), ("pids", processes)) if value is not None}
