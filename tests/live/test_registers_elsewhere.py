@@ -38,7 +38,7 @@ def mips(order):
     """``lui`` and ``ori`` for a0..a3 and v0, the fifth and sixth argument on the stack, ``syscall``; o32."""
 
     def code(number, values):
-        words = []
+        words: list[int] = []
 
         def load(register, value):
             words.extend((0x3C000000 | register << 16 | value >> 16, 0x34000000 | register << 21 | register << 16 | value & 0xFFFF))
