@@ -33,6 +33,7 @@ __all__ = [
     "Span",
     "UsageError",
     "nearest",
+    "printable",
 ]
 
 OWN_FAILURE = 125
@@ -141,6 +142,22 @@ class BudgetError(SecludeError):
 
 class InternalError(SecludeError):
     """A fault of Seclude itself: a proof that failed, a broken invariant. Nothing was loaded. Please report it."""
+
+
+def printable(text: str) -> str:
+    r"""``text`` with everything but line ends and printable characters escaped; bytes that were not UTF-8 as ``\xff``."""
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    out = []
+    for character in text:
+        code = ord(character)
+        if character == "\n" or character.isprintable():
+            out.append(character)
+        elif 0xDC80 <= code <= 0xDCFF:  # surrogateescape
+            out.append(f"\\x{code - 0xDC00:02x}")
+        else:
+            out.append(f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
+    return "".join(out)
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str:

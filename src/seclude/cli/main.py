@@ -40,20 +40,73 @@ Exit codes: 125 is Seclude's own failure (usage, policy, kernel); each command's
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit code. Never raises `SecludeError`."""
     words = sys.argv[1:] if argv is None else argv
+    if sys.stdin is None or sys.stdout is None or sys.stderr is None:
+        _occupy_closed()
     try:
-        return _dispatch(words)
+        code = _dispatch(words)
+        sys.stdout.flush()  # here, where a full disk can still be told
+        return code
     except SecludeError as error:
-        sys.stdout.flush()
-        sys.stderr.write(f"seclude: {error}\n")
+        _say(str(error))
         return error.exit_code
     except BrokenPipeError:
         # The reader of our output went away (| head): not an error, and nothing more can be said.
-        import os
-
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _discard_output()
+        return OWN_FAILURE
+    except OSError as error:
+        _discard_output()
+        where = f": {error.filename}" if error.filename is not None else ""
+        _say(f"the operating system refused what Seclude itself needs{where}: {error.strerror}{_remedy(error)}")
         return OWN_FAILURE
     except KeyboardInterrupt:
         return 130
+
+
+def _remedy(error: OSError) -> str:
+    import errno
+
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        return "\n  what was to be written is not complete"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "\n  raise the limit of open files: ulimit -n"
+    return "\n  see: seclude doctor"
+
+
+def _say(text: str) -> None:
+    """One message on stderr. It may hold names that a stranger chose: nothing of them reaches the terminal raw."""
+    from seclude.errors import printable
+
+    try:
+        sys.stderr.write(f"seclude: {printable(text)}\n")
+        sys.stderr.flush()
+    except OSError:
+        return  # nowhere left to say so
+
+
+def _occupy_closed() -> None:
+    """Put /dev/null where stdin, stdout or stderr are closed (``>&-``).
+
+    Otherwise the next descriptor that we open, a report or a listener, would become the target's stdout. It is closed on
+    exec: the target finds its descriptors as closed as they were.
+    """
+    import os
+
+    while (descriptor := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= 2:
+        pass
+    os.close(descriptor)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - for as long as the process lives
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def _discard_output() -> None:
+    """Point stdout at /dev/null, lest what is still in its buffer fails again when the interpreter ends."""
+    import os
+
+    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(null, 1)
+    os.close(null)
 
 
 def _dispatch(words: list[str]) -> int:

@@ -27,6 +27,7 @@ import mmap
 import os
 import sys
 
+from seclude.errors import KernelError
 from seclude.kernel import libc as _libc
 from seclude.kernel.seccomp import SET_MODE_FILTER, FilterArgument, prepare
 from seclude.kernel.signals import csignal
@@ -103,7 +104,7 @@ class Spawn:
         return ctypes.addressof(self.path), ctypes.addressof(self._argv), ctypes.addressof(self._envp)
 
     def start(self) -> int:
-        """Make the child, which waits for `go`; its process id. The caller has one thread and every signal blocked. Raises OSError."""
+        """Make the child, which waits for `go`; its process id. The caller has one thread and every signal blocked. Raises KernelError."""
         self._go, self._ready = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
         ctypes.get_errno()  # made per thread at first use
         seccomp = _libc.number("seccomp") if self._filter is not None else 0
@@ -113,15 +114,19 @@ class Spawn:
         flags = [CLONE_FILES | csignal.SIGCHLD, 0]
         if os.uname().machine.startswith("s390"):
             flags.reverse()  # CONFIG_CLONE_BACKWARDS2
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # a host may have closed it
+                stream.flush()
         pid = _libc.syscall("clone", *flags, 0, 0, 0)
         if pid == 0:
             self._child(parent, seccomp)
         if collecting:
             gc.enable()
         if pid < 0:
-            raise OSError(-pid, os.strerror(-pid))
+            raise KernelError(
+                f"the target could not be started: clone: {os.strerror(-pid)}",
+                "too many processes for this user or machine: see ulimit -u" if -pid == errno.EAGAIN else "see: seclude doctor", -pid,
+            )  # fmt: skip
         self.pid = pid
         return pid
 
