@@ -58,8 +58,10 @@ def main(arguments: Arguments) -> int:
         raise UsageError("seclude run: no command given", "usage: seclude run [options] [--] COMMAND [ARGUMENT...]")
     verbose = arguments.flag("verbose")
     form = arguments.text("report") or "text"
+    if form == "none" and arguments.text("report_file") is not None:
+        raise UsageError("seclude run: --report none and --report-file contradict each other", "leave out one of them")
     rules = [(name, value) for name, value in arguments.ordered if name in ("allow", "deny")]
-    artifact = prepare(arguments.text("policy") or "container", rules=rules)
+    artifact = prepare(_policy(arguments), rules=rules)
     chdir = arguments.text("chdir")
     job = Job(
         [os.fsencode(word) for word in arguments.rest],
@@ -78,6 +80,13 @@ def main(arguments: Arguments) -> int:
         explain(result.denials, artifact)
     _write(destination, _report(result, job, form, verbose, destination))
     return result.code
+
+
+def _policy(arguments: Arguments) -> str:
+    name = arguments.text("policy")
+    if not name:  # a variable that is not set, most likely: never another policy than was meant
+        raise UsageError("seclude run: --policy names nothing", "give a preset's name or a file; see: seclude policy list")
+    return name
 
 
 def _tell(line: str) -> None:

@@ -171,9 +171,12 @@ def notification_sizes() -> tuple[int, int, int] | None:
 
 
 def flag_available(flag: int) -> bool:
-    """Whether the kernel knows a filter flag, asked harmlessly: flags are checked before the NULL program is read (EFAULT)."""
+    """Whether the kernel knows a filter flag, asked harmlessly: flags are checked before the NULL program is read (EFAULT).
+
+    EBUSY is what the supervisor of a listener around us answers for it: known, but taken.
+    """
     flags = flag | (NEW_LISTENER if flag == WAIT_KILLABLE_RECV else 0)
-    return syscall("seccomp", SET_MODE_FILTER, flags, None) == -_errno.EFAULT
+    return syscall("seccomp", SET_MODE_FILTER, flags, None) in (-_errno.EFAULT, -_errno.EBUSY)
 
 
 def flag_names(flags: int) -> list[str]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from seclude.sandbox.result import Job
 
-__all__ = ["NotStarted", "find_program", "mechanisms", "refuse_forbidden_start", "refuse_without_supervisor"]
+__all__ = ["NotStarted", "find_program", "mechanisms", "not_executed", "refuse_forbidden_start", "refuse_without_supervisor"]
 
 _DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
 
@@ -62,6 +62,27 @@ def find_program(name: bytes, environment: Sequence[bytes], cwd: bytes | None) -
     if found:
         raise NotStarted(126, f"{shown}: found, but it is not an executable file for this user")
     raise NotStarted(127, f"{shown}: command not found")
+
+
+def not_executed(path: bytes, cwd: bytes | None, number: int) -> tuple[int, str]:
+    """The exit code, and what to tell, where the kernel refused to execute a file that is there: ``number`` is its errno."""
+    shown = os.fsdecode(path)
+    first = b""
+    try:
+        with open(os.path.join(cwd or b"", path), "rb") as file:
+            first = file.read(256).partition(b"\n")[0]
+    except OSError:
+        pass
+    script = os.fsdecode(first[2:].strip()) if first.startswith(b"#!") else ""
+    interpreter = script.partition(" ")[0]
+    why = os.strerror(number)
+    if number == errno.ENOENT:
+        why = f"{why}: the interpreter that its first line names, {interpreter}" if script else f"{why}: it, or the loader that it names"
+    elif number == errno.ENOEXEC:
+        why += ": no program for this machine, and no script, whose first line would name its interpreter (#!/bin/sh)"
+    elif script:
+        why += f" (its interpreter is {interpreter})"
+    return (127 if number == errno.ENOENT else 126), f"{shown}: {why}"
 
 
 def mechanisms(job: Job, plain: Plain, notes: list[str]) -> tuple[bool, bool]:
