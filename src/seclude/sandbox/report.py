@@ -2,9 +2,14 @@
 
 One line a kind of denial. Variants of one call that differ in their arguments only are folded after a few, since a target can make
 thousands of them; the rest is counted. What the target showed came escaped already.
+
+A rule that answers ENOSYS says that a call does not exist here, so that programs take an older one (clone for clone3). Where the
+command then succeeded, it missed nothing, and only the JSON form and ``verbose`` show these; where it failed, they come last.
 """
 
 from __future__ import annotations
+
+from seclude.errors import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,9 +31,12 @@ def to_text(result: Result, *, verbose: bool = False, colour: bool = False, widt
     """The report of a run, "" where there is nothing to say. ``width`` > 0 breaks lines that are longer."""
     lines = []
     if result.error:
-        lines.append(f"seclude: {result.error}")
+        lines.append(f"seclude: {printable(result.error)}")
     shown: dict[tuple[object, ...], list[Denial]] = {}
-    for denial in result.denials:
+    succeeded = result.code == 0 and not verbose
+    for denial in sorted(result.denials, key=_is_absence):
+        if succeeded and _is_absence(denial):
+            continue
         shown.setdefault((denial.arch, denial.call, denial.value, denial.rule), []).append(denial)
     for variants in shown.values():
         variants.sort(key=lambda denial: -denial.count)
@@ -49,6 +57,11 @@ def to_text(result: Result, *, verbose: bool = False, colour: bool = False, widt
             f"seclude: code {result.code}, cpu {result.cpu:.3f} s, wall {result.wall:.3f} s, memory {result.memory / 1048576:.1f} MiB{ended}"
         )
     return "".join(line + "\n" for line in lines)
+
+
+def _is_absence(denial: Denial) -> bool:
+    """Whether a rule (not the default) made as if the call did not exist, for which callers are prepared."""
+    return denial.reason == "rule" and denial.action == "errno" and denial.result == "ENOSYS"
 
 
 def _line(denial: Denial, colour: bool, width: int) -> str:
