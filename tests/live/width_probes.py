@@ -615,13 +615,23 @@ def judge(abi: Abi, call: str, parameter_name: str, values: dict[str, int], chan
     return result
 
 
+def emulated() -> bool:
+    """Whether this kernel has the 32-bit entry (CONFIG_IA32_EMULATION, ia32_emulation=1); without, int 0x80 is a fault."""
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if Abi("x86").call("getpid") == os.getpid() else 1)
+    return os.waitpid(child, 0)[1] == 0
+
+
 def main() -> int:
     """Run every probe as the user that this process is."""
     if platform.machine() != "x86_64":
         return 2
-    abis = {"x86_64": Abi("x86_64"), "x86": Abi("x86")}
+    abis = {name: Abi(name) for name in ("x86_64", "x86") if name != "x86" or emulated()}
     with tempfile.TemporaryDirectory() as directory:
         for name, call, parameter, values, changed, outcome in build(Path(directory)).rows:
+            if name not in abis:
+                continue
             print(json.dumps(judge(abis[name], call, parameter, values, changed, outcome)), flush=True)
     return 0
 
