@@ -47,6 +47,12 @@ def test_several_judged_parameters_are_all_named():
     assert text == "socket(domain == AF_INET and type & 0xf == SOCK_DGRAM)"
 
 
+def test_rules_about_the_instruction_pointer_are_not_copied():
+    policy = parse("default kill\narch x86_64\nallow getpid(ip == 5), kill(ip == 5 and sig == 0)\n")
+    assert suggest(policy, "x86_64", number("getpid")) == "getpid"
+    assert suggest(policy, "x86_64", number("kill"), (1, 9)) == "kill(sig == SIGKILL)"
+
+
 def test_calls_without_a_name_are_offered_by_number():
     one = parse("default kill\narch x86_64\n")
     two = parse("default kill\narch x86_64, x86\n")

@@ -27,20 +27,16 @@ _NAME_FAULTS = 40
 
 def check(policy: Policy) -> list[Diagnostic]:
     """Every finding: severity "error" makes the policy unusable, "warning" and "note" do not."""
+    from seclude.abi import tables_version
+
     try:
-        header = policy.effective
-        return [*_check_header(policy), *_check_rules(policy)] if _tables_known(header.tables) else []
+        tables_version(policy.tables)
+        return [*_check_header(policy), *_check_rules(policy)]
     except PolicyError as error:
         return list(error.diagnostics)
     except UsageError as error:
         first = error.diagnostics[0]
         return [Diagnostic(first.message, policy.effective.spans.get("tables"), first.remedy)]
-
-
-def _tables_known(tables: str | None) -> bool:
-    from seclude.abi import tables_version
-
-    return bool(tables_version(tables or ""))
 
 
 def _check_header(policy: Policy) -> list[Diagnostic]:

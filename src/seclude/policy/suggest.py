@@ -114,7 +114,7 @@ def _parameter(node: Expression) -> Name | None:
 
 def _is_parameter(node: Expression, arch: Architecture, call: str) -> bool:
     name = _parameter(node)
-    found = operand(arch, call, name) if name else None
+    found = operand(arch, call, name) if name and name.name != "ip" else None
     return found is not None and not found.pointer
 
 
