@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decision_support import ARM, I386, X86_64, boundary_values, outcome, random_lowered, random_program, random_words

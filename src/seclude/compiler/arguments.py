@@ -99,12 +99,14 @@ class Arguments:
         for kid, values in places.items():
             free = _free_bits(values)
             inside = {value for value in values if not value & ~free}
-            pieces = [(first, kid if first in inside else None) for first, last, kid in cut]
-            if len(inside) < 4 or sum(place is not None for _, place in pieces) < 3:
+            if len(inside) < 4:
                 continue
-            if any(last in inside and first not in inside for first, last, _ in cut):
+            kept = [(first, place) for first, last, place in cut if not _covered(first, last, inside)]
+            if len(cut) - len(kept) < 3:
                 continue
-            return self.blocks.jump(JSET, FULL & ~free, self.search(_without(cut, inside)), self.block(kid))
+            # What is tested away is never asked about again: the run before it may have it.
+            rest = runs_of([(0, kept[0][1]), *kept[1:]])
+            return self.blocks.jump(JSET, FULL & ~free, self.search(rest), self.block(kid))
         return None
 
     def search(self, cut: Runs) -> Block:
@@ -135,10 +137,8 @@ def _free_bits(values: set[int]) -> int:
     return free
 
 
-def _without(cut: Runs, values: set[int]) -> Runs:
-    """The runs without those that lie in ``values``; the gaps go to the run before them."""
-    kept = [(first, kid) for first, last, kid in cut if first not in values or last not in values]
-    return runs_of([(0, kept[0][1]), *kept[1:]])
+def _covered(first: int, last: int, values: set[int]) -> bool:
+    return last - first < _CUBE and all(value in values for value in range(first, last + 1))
 
 
 def _fixed(node: Node, bit: int, on: bool) -> Node:

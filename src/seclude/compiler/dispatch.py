@@ -26,7 +26,7 @@ __all__ = ["tree"]
 
 _FULL = 0xFFFF_FFFF
 #: one instruction less is worth this share of the total weight, run once
-_SIZE = 0.001
+_SIZE = 0.0008
 #: so many points are tested one after the other where the rest of a range leads to one place
 _CHAIN = 4
 #: cuts tried on each side of the middle
@@ -37,10 +37,16 @@ _FEW = 8
 #: points lighter than this share of the whole are never tested for speed alone
 _LEAST = 0.002
 #: nor any lighter than this share of what remains in a range
-_PEEL = 0.2
+_PEEL = 0.25
 #: cuts are tried on both sides of the points of a range that have at least this share of it, this many of each kind
-_BESIDE = 0.03
+_BESIDE = 0.06
 _BESIDE_COUNT = 8
+#: weights are uneven if so few points have more than this share of the whole
+_UNEVEN = 0.3
+#: ranges lighter than this share of the whole are left to `_Window`
+_LIGHT = 0.005
+#: states after which only the nearest cuts are tried: the search ends, with a tree that is good and no longer the best
+_EFFORT = 3000
 _DONE = -4
 
 
@@ -56,7 +62,7 @@ def tree(
     ends = [start - 1 for start in starts[1:]] + [_FULL]
     total = sum(weights) or 1.0
     pieces = [(starts[i], ends[i], kid, weights[i] / total) for i, kid in enumerate(cut.kids)]
-    if points:
+    if points and sum(sorted(points.values(), reverse=True)[:_FEW]) > _UNEVEN * total:
         return _Weighted(pieces, {number: weight / total for number, weight in points.items()}).build(block, blocks)
     return _Window(pieces).build(block, blocks)
 
@@ -147,8 +153,8 @@ class _Window:
         reach = _WINDOW if high - low > 3 else 3
         return range(max(low + 1, left - reach), min(high - 1, left + reach - 1) + 1)
 
-    def build(self, block: Callable[[Node], Block], blocks: Blocks) -> Block:
-        """The blocks of the whole."""
+    def build(self, block: Callable[[Node], Block], blocks: Blocks, low: int = 0, high: int = 0) -> Block:
+        """The blocks of a range, or of the whole."""
 
         def walk(low: int, high: int) -> Block:
             if high - low == 1:
@@ -160,7 +166,7 @@ class _Window:
             assert chain is not None
             return blocks.equals([(piece[0], block(piece[2])) for piece in chain[0]], block(chain[1]))
 
-        return walk(0, len(self.pieces))
+        return walk(low, high or len(self.pieces))
 
 
 #: a number with a weight of its own: weight, number, index of its piece
@@ -185,6 +191,16 @@ class _Range:
             for weight, _, _ in one:
                 sums.append(sums[-1] + weight)
             self.sums.append(sums)
+
+
+def _below(points: Sequence[Sequence[Point]], gone: tuple[int, int, int], cut: int) -> tuple[int, int, int]:
+    """How many of the points that are gone lie below a cut, for each list."""
+    a, b, c = gone
+    return (
+        sum([point[2] < cut for point in points[0][:a]]),
+        sum([point[2] < cut for point in points[1][:b]]),
+        sum([point[2] < cut for point in points[2][:c]]),
+    )
 
 
 class _Weighted:
@@ -218,6 +234,7 @@ class _Weighted:
                 if first != last and kid not in self.few:
                     lists[1].append((weight, number, index))
         self.points = [sorted(one, reverse=True) for one in lists]
+        self.window = _Window(pieces)
         self.ranges: dict[tuple[int, int], _Range] = {}
         self.memo: dict[tuple[int, int, int, int, int], tuple[float, int]] = {}
 
@@ -260,6 +277,8 @@ class _Weighted:
         if (a >= here.need[0] and c >= here.need[2]) or high - low == 1:
             return 0.0, _DONE
         total, sums = self.total, here.sums
+        if total[high] - total[low] < _LIGHT and not (a or b or c):
+            return self.window.cost(low, high), _DONE
         weight = max(0.0, total[high] - total[low] - sums[0][a] - sums[1][b] - sums[2][c])
         step = weight + _SIZE
         best, way = 1e30, _DONE
@@ -267,7 +286,7 @@ class _Weighted:
         points = here.points
         if a < len(points[0]) and (few or points[0][a][0] >= _PEEL * weight):
             best, way = step + self.solve(low, high, a + 1, b, c)[0], -1
-        if b < len(points[1]) and points[1][b][0] >= _PEEL * weight:
+        if b < len(points[1]) and len(self.memo) < _EFFORT and points[1][b][0] >= _PEEL * weight:
             cost = step + self.solve(low, high, a, b + 1, c)[0]
             if cost < best:
                 best, way = cost, -2
@@ -275,8 +294,10 @@ class _Weighted:
             cost = step + self.solve(low, high, a, b, c + 1)[0]
             if cost < best:
                 best, way = cost, -3
+        x = y = z = 0
         for cut in self.cuts(low, high, (a, b, c), here, weight):
-            x, y, z = (sum(point[2] < cut for point in one[:count]) for one, count in zip(points, (a, b, c), strict=True))
+            if a or b or c:
+                x, y, z = _below(points, (a, b, c), cut)
             cost = step + self.solve(low, cut, x, y, z)[0]
             if cost < best:
                 cost += self.solve(cut, high, a - x, b - y, c - z)[0]
@@ -297,6 +318,8 @@ class _Weighted:
             else:
                 right = probe
         out = set(range(left - _NEAR, left + _NEAR + (high - low < 12)))
+        if len(self.memo) > _EFFORT:
+            return {cut for cut in out if low < cut < high}
         for one, count in zip(here.points, gone, strict=True):
             for point in one[count : count + _BESIDE_COUNT]:
                 if point[0] < _BESIDE * weight:
@@ -309,13 +332,14 @@ class _Weighted:
             here = self.range(low, high)
             _, way = self.solve(low, high, *gone)
             if way == _DONE:
-                return block(here.rest)
+                light = gone == (0, 0, 0) and here.need != (0, 0, 0) and high - low > 1
+                return self.window.build(block, blocks, low, high) if light else block(here.rest)
             if way < 0:
                 one = -1 - way
                 _, number, index = here.points[one][gone[one]]
                 after = (gone[0] + (one == 0), gone[1] + (one == 1), gone[2] + (one == 2))
                 return blocks.jump(JEQ, number, block(self.pieces[index][2]), walk(low, high, after))
-            x, y, z = (sum(point[2] < way for point in one[:count]) for one, count in zip(here.points, gone, strict=True))
+            x, y, z = _below(here.points, gone, way)
             above = walk(way, high, (gone[0] - x, gone[1] - y, gone[2] - z))
             return blocks.jump(JGE, self.pieces[way][0], above, walk(low, way, (x, y, z)))
 

@@ -48,14 +48,18 @@ def is_permitted(node: Node) -> bool:
     return any(one.level == END and one.value & 0xFFFF_0000 in _PERMIT for one in reachable([node]))
 
 
+def _is_weight(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf")
+
+
 class Weights:
     """The weights of one compile. Raises `UsageError` for an unknown mode or a profile that is no profile."""
 
     def __init__(self, mode: str = "blend", profile: Mapping[str, float] | None = None) -> None:
         if mode not in MODES:
             raise UsageError(f"cannot optimise for {mode!r}", f"one of: {', '.join(MODES)}")
-        for name, value in (profile or {}).items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        for name, value in ({} if profile is None else profile).items():
+            if not _is_weight(value):
                 raise UsageError(f"a profile gives each call a number that is not negative; {name!r} has {value!r}")
         self.mode = mode
         self.profile = None if mode == "uniform" else profile
