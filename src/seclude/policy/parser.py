@@ -120,7 +120,7 @@ class _File:
             self.state("arch", resolved, line)
         elif word.kind == "name" and word.text == "tables":
             line.take()
-            version = re.match(r"[ \t]*tables[ \t]+([0-9]+\.[0-9]+)[ \t]*(#.*)?$", logical.text)
+            version = re.match(r"[ \t]*tables[ \t]+([0-9]+(?:\.[0-9]+){1,2})[ \t]*(#.*)?$", logical.text)
             if version is None:
                 raise line.fail(f"expected a kernel version such as 6.18 after 'tables', found {line.found()}")
             self.state("tables", version.group(1), line)
