@@ -25,7 +25,7 @@ from seclude.kernel import capabilities, landlock, prctl, proc, ptrace, seccomp,
 from seclude.kernel.signals import csignal
 from seclude.kernel.spawn import Spawn, call_of_exec, close_at_exec
 from seclude.sandbox import limits as _limits
-from seclude.sandbox.launch import NotStarted, find_program, mechanisms, refuse_forbidden_start, refuse_without_supervisor
+from seclude.sandbox.launch import NotStarted, find_program, mechanisms, not_executed, refuse_forbidden_start, refuse_without_supervisor
 from seclude.sandbox.relay import Relay
 from seclude.sandbox.result import Result
 from seclude.supervise.kernel import Linux
@@ -116,6 +116,7 @@ class _Run:
         self.record = Record()
         self.responder: Responder | None = None
         self.listener = -1
+        self.main = 0
         self.main_status: int | None = None
         self.limit = ""
         self.memory = 0
@@ -150,7 +151,7 @@ class _Run:
                     ended_by = self._end_tree()
                 finally:
                     self.relay.finish()
-                    if self.main_status is None:
+                    if self.main and self.main_status is None:
                         self._end_tree()
                 return self._result(ended_by)
         finally:
@@ -202,7 +203,7 @@ class _Run:
             spawn.go()
             self._await_filter()
         except BaseException:
-            os.kill(self.main, _SIGKILL)
+            _kill(self.main)
             self._end_tree()
             raise
         finally:
@@ -435,8 +436,7 @@ class _Run:
         failure = self.spawn.failure
         if failure is not None and failure[0] == "execve":
             number = failure[1]
-            result.code = 127 if number == errno.ENOENT else 126
-            result.error = f"{os.fsdecode(self.path)}: {os.strerror(number)}"
+            result.code, result.error = not_executed(self.path, self.job.cwd, number)
             return
         code = os.waitstatus_to_exitcode(status)
         if code >= 0:

@@ -8,7 +8,8 @@ A call counts when its answer was delivered: one that is interrupted and restart
 and would count twice if counted on arrival. What is shown of the target's memory is read while the call waits; if the
 notification is stale afterwards, what was read may be another process's, and is thrown away.
 
-What can still go wrong: a filter that the target stacks itself and that answers first is not seen here.
+What can still go wrong: a signal that arrives in the moment before a call is received interrupts it, so that a target whose
+handlers do not restart calls sees EINTR from one that never gives it otherwise; it is not counted, since it was not denied. A filter that the target stacks itself and that answers first is not seen here.
 """
 
 from __future__ import annotations

@@ -1,0 +1,272 @@
+"""The end of a run is the end of its whole tree, however it came and whatever the target did against it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+
+import pytest
+
+import support
+from run_support import ALLOW, c_program, gone, policy, python, run, who
+
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+
+MODES = [(), ("--no-ptrace",), ("--no-report", "--no-ptrace")]
+
+#: a daemon as daemons are made: two forks and a session of its own; its pid goes to stdout, then it sleeps
+DAEMON = """
+import os, signal, sys
+reading, writing = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        os.write(1, b'%d\\n' % os.getpid())
+        os.write(writing, b'x')
+        null = os.open('/dev/null', os.O_RDWR)
+        for stream in (0, 1, 2): os.dup2(null, stream)
+        signal.pause()
+    os._exit(0)
+os.wait()
+os.read(reading, 1)
+"""
+
+
+@pytest.mark.parametrize("options", MODES)
+@pytest.mark.parametrize("nobody", who())
+def test_a_daemon_is_ended_with_the_run(options, nobody):
+    ran = run(python(), "-c", DAEMON, options=options, nobody=nobody)
+    assert ran.done.status == 0
+    assert not os.path.exists(f"/proc/{int(ran.done.stdout)}")
+    assert ran.report["ended_by"] == "subreaper"
+
+
+UNTRACED = r"""
+#define _GNU_SOURCE
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+#include <sys/syscall.h>
+int main(void) {
+    int pipes[2];
+    pipe(pipes);
+    if (syscall(SYS_clone, CLONE_UNTRACED | SIGCHLD, 0, 0, 0, 0) == 0) {
+        setsid();
+        printf("%d\n", getpid());
+        fflush(stdout);
+        close(1);
+        write(pipes[1], "x", 1);
+        for (;;) pause();
+    }
+    char byte;
+    return read(pipes[0], &byte, 1) != 1;
+}
+"""
+
+
+def test_a_process_that_dodged_tracing_is_ended_too():
+    ran = run(c_program(UNTRACED))
+    assert ran.done.status == 0
+    assert not os.path.exists(f"/proc/{int(ran.done.stdout)}")
+
+
+@pytest.mark.parametrize("options", MODES)
+def test_the_wall_limit_ends_everything_with_124(options):
+    ran = run(python(), "-c", DAEMON + "signal.pause()", options=("--wall", "700ms", *options))
+    assert ran.done.status == 124
+    assert ran.report["limit"] == "wall"
+    assert not os.path.exists(f"/proc/{int(ran.done.stdout)}")
+
+
+@pytest.mark.parametrize("options", MODES)
+def test_a_stopped_target_is_ended_by_the_wall_limit(options):
+    ran = run("sh", "-c", "kill -STOP $$", options=("--wall", "300ms", *options))
+    assert ran.done.status == 124
+
+
+@pytest.mark.parametrize("options", MODES)
+def test_a_stopped_target_goes_on_when_continued(options):
+    victim = """
+import os, signal
+me = os.getpid()
+if os.fork() == 0:
+    while open(f'/proc/{me}/stat').read().split()[2] not in 'tT': os.sched_yield()
+    os.kill(me, signal.SIGCONT)
+    os._exit(0)
+os.kill(me, signal.SIGSTOP)
+os.wait()
+print('went on')
+"""
+    ran = run(python(), "-c", victim, options=options)
+    assert ran.done.stdout == "went on\n"
+
+
+@pytest.mark.parametrize("options", MODES)
+def test_a_program_that_closes_every_descriptor(options):
+    victim = "import os\nos.closerange(0, 1024)\ntry: os.mkdir('/tmp/never')\nexcept OSError: os._exit(8)"
+    ran = run(python(), "-c", victim, rules="errno(EPERM) mkdir\n", options=options)
+    assert ran.done.status == 8
+
+
+def test_a_program_that_blocks_and_ignores_every_signal():
+    victim = "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\nprint('ready', flush=True)\nwhile True: signal.sigwait([signal.SIGTERM])"
+    ran = run(python(), "-c", victim, options=("--wall", "500ms"))
+    assert ran.done.status == 124
+
+
+BOMB = "import os\nwhile True:\n try: os.fork()\n except OSError: pass"
+
+
+def test_a_fork_bomb_under_limits():
+    support.need_root()
+    ran = run(python(), "-c", BOMB, options=("--processes", "20", "--wall", "1s"))
+    assert ran.done.status == 124
+    assert ran.report["ended_by"] == "cgroup"
+
+
+def test_a_fork_bomb_without_a_cgroup():
+    ran = run(python(), "-c", BOMB, options=("--processes", "20", "--wall", "1s"), nobody=True)
+    assert ran.done.status == 124
+    assert ran.report["ended_by"] == "subreaper"
+
+
+@pytest.mark.parametrize("options", MODES)
+@pytest.mark.parametrize("nobody", who())
+def test_a_killed_supervisor_leaves_nobody(options, nobody):
+    supervisor = support.start(
+        [support.nobody_python() if nobody else sys.executable, "-m", "seclude", "run", "--policy", policy(ALLOW), *options, "--", python(), "-c", DAEMON + "signal.pause()"],
+        nobody=nobody, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert supervisor.stdout is not None
+    daemon = os.pidfd_open(int(supervisor.stdout.readline()))
+    supervisor.kill()
+    supervisor.wait()
+    assert gone(daemon)
+    os.close(daemon)
+    supervisor.stdout.close()
+
+
+def test_the_guarded_supervisor_killed_is_told_and_leaves_nobody():
+    command = support.start(
+        [sys.executable, "-m", "seclude", "run", "--policy", policy(ALLOW), "--no-ptrace", "--", python(), "-c", DAEMON + "signal.pause()"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert command.stdout is not None
+    daemon = os.pidfd_open(int(command.stdout.readline()))
+    with open(f"/proc/{command.pid}/task/{command.pid}/children") as children:
+        os.kill(int(children.read().split()[0]), signal.SIGKILL)
+    _, told = command.communicate(timeout=support.PATIENCE)
+    assert command.returncode == 125
+    assert b"supervisor was killed" in told
+    assert gone(daemon, 0)
+    os.close(daemon)
+
+
+@pytest.mark.parametrize("options", MODES)
+def test_signals_sent_to_the_command_reach_the_target(options):
+    victim = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(33))\nprint('ready', flush=True)\nsignal.pause()"
+    command = support.start(
+        [sys.executable, "-m", "seclude", "run", "--policy", policy(ALLOW), *options, "--", python(), "-c", victim], stdout=subprocess.PIPE
+    )
+    assert command.stdout is not None
+    assert command.stdout.readline() == b"ready\n"
+    command.terminate()
+    assert command.wait(support.PATIENCE) == 33
+    command.stdout.close()
+
+
+class Terminal:
+    """What a pseudo-terminal shows, read up to a word; a word that does not come is a failure, not a hang."""
+
+    def __init__(self, master):
+        self.master, self.told = master, b""
+
+    def until(self, word):
+        while word not in self.told:
+            assert select.select([self.master], [], [], 20)[0], f"{word!r} never came: {self.told!r}"
+            try:
+                self.told += os.read(self.master, 4096)
+            except OSError as error:  # EIO: the other side is closed
+                raise AssertionError(f"ended before {word!r}: {self.told!r}") from error
+        self.told = self.told.partition(word)[2]
+
+
+@pytest.mark.parametrize("options", MODES)
+def test_control_c_in_a_terminal_reaches_the_target_once(options):
+    victim = "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])\nprint('ready', flush=True)\nsignal.sigwait([signal.SIGINT])\nprint('again' if signal.sigtimedwait([signal.SIGINT], 0.1) else 'seen once', flush=True)"
+    pid, master = pty.fork()
+    if pid == 0:
+        os.environ["PYTHONPATH"] = str(support.ROOT / "src")
+        os.execv(
+            sys.executable, [sys.executable, "-m", "seclude", "run", "--policy", policy(ALLOW), *options, "--", python(), "-c", victim]
+        )
+    settings = termios.tcgetattr(master)
+    settings[3] &= ~termios.ECHO
+    termios.tcsetattr(master, termios.TCSANOW, settings)
+    shown = Terminal(master)
+    shown.until(b"ready")
+    os.write(master, b"\x03")
+    shown.until(b"seen once")
+    status = os.waitpid(pid, 0)[1]
+    os.close(master)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_control_z_stops_the_whole_job_and_fg_continues_it():
+    victim = (
+        "import signal\nprint('ready', flush=True)\nwhile True:\n line = input()\n print('got', line, flush=True)\n if line == 'end': break"
+    )
+    pid, master = pty.fork()
+    if pid == 0:
+        # A little shell: the job in a group of its own in the foreground, as job control has it.
+        job = os.fork()
+        if job == 0:
+            os.setpgid(0, 0)
+            signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+            os.tcsetpgrp(0, os.getpid())
+            signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+            os.environ["PYTHONPATH"] = str(support.ROOT / "src")
+            os.execv(sys.executable, [sys.executable, "-m", "seclude", "run", "--policy", policy(ALLOW), "--", python(), "-c", victim])
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        _, status = os.waitpid(job, os.WUNTRACED)
+        os.tcsetpgrp(0, os.getpid())
+        os.write(1, b"stopped\n" if os.WIFSTOPPED(status) else b"ended\n")
+        os.tcsetpgrp(0, job)
+        os.kill(-job, signal.SIGCONT)
+        _, status = os.waitpid(job, 0)
+        os._exit(os.waitstatus_to_exitcode(status))
+    shown = Terminal(master)
+    shown.until(b"ready")
+    os.write(master, b"\x1a")
+    shown.until(b"stopped")
+    os.write(master, b"end\n")
+    shown.until(b"got end")
+    status = os.waitpid(pid, 0)[1]
+    os.close(master)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_output_beyond_its_limit_ends_the_run():
+    ran = run("sh", "-c", "yes", options=("--output", "10K"))
+    assert ran.report["limit"] == "output"
+    assert len(ran.done.stdout) == 10240
+
+
+def test_the_cpu_limit():
+    ran = run("sh", "-c", "while :; do :; done", options=("--cpu", "300ms"))
+    assert ran.report["limit"] == "cpu" or ran.done.status == 128 + 24
+    assert 0.2 < ran.report["cpu"] < 3
+
+
+def test_the_limit_of_files():
+    ran = run(
+        python(), "-c", "import resource; print(resource.getrlimit(resource.RLIMIT_NOFILE)); open('/dev/null')", options=("--files", "6")
+    )
+    assert ran.done.stdout == "(6, 6)\n", str(ran.done)
