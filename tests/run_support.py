@@ -59,7 +59,8 @@ class Ran(NamedTuple):
 
     @property
     def denials(self) -> list[dict[str, Any]]:
-        return self.report["denials"]
+        found: list[dict[str, Any]] = self.report["denials"]
+        return found
 
     def denied(self, call: str) -> dict[str, Any]:
         """The only denial of ``call``."""

@@ -14,6 +14,7 @@ from run_support import ALLOW, c_program, policy, python, run, who
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
+TIMES = "\N{MULTIPLICATION SIGN}"
 SYSCALL = "import ctypes, os; libc = ctypes.CDLL(None, use_errno=True); call = libc.syscall\n"
 
 
@@ -25,7 +26,7 @@ def test_a_denied_call_is_one_line_with_count_rule_and_remedy(nobody):
     assert done.status == 0, str(done)
     assert done.stdout == "no\n" * 3
     assert done.stderr == (
-        "denied 3×  socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, 0) → EPERM"
+        f"denied 3{TIMES}  socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, 0) → EPERM"
         f"   rule: errno(EPERM) ptrace, socket(domain == AF_INET) ({where}:2)   to allow: --allow 'socket(domain == AF_INET)'\n"
     )
 
@@ -245,7 +246,7 @@ def test_colour_only_on_a_terminal_that_wants_it(no_colour):
 def test_the_report_goes_to_a_file(tmp_path):
     where = policy("default allow\nerrno(EPERM) ptrace, mkdir\n")
     done = support.seclude("run", "--policy", where, "--report-file", str(tmp_path / "report"), "--", "mkdir", "/tmp/never")
-    assert "denied 1×" in (tmp_path / "report").read_text()
+    assert f"denied 1{TIMES}" in (tmp_path / "report").read_text()
     assert "denied" not in done.stderr
     refused = support.seclude("run", "--report-file", str(tmp_path), "--", "true")
     assert refused.status == 125

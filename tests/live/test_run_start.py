@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 
 import pytest
 
@@ -178,7 +179,7 @@ def test_seclude_in_seclude_says_what_is_missing():
     inner = [
         "env",
         f"PYTHONPATH={source}",
-        support.sys.executable,
+        sys.executable,
         "-m",
         "seclude",
         "run",

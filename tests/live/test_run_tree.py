@@ -259,10 +259,12 @@ def test_output_beyond_its_limit_ends_the_run():
     assert len(ran.done.stdout) == 10240
 
 
-def test_the_cpu_limit():
-    ran = run("sh", "-c", "while :; do :; done", options=("--cpu", "300ms"))
-    assert ran.report["limit"] == "cpu" or ran.done.status == 128 + 24
-    assert 0.2 < ran.report["cpu"] < 3
+@pytest.mark.parametrize("nobody", who())
+def test_the_cpu_limit_counts_the_whole_tree(nobody):
+    ran = run("sh", "-c", "(while :; do :; done) & while :; do :; done", options=("--cpu", "300ms"), nobody=nobody)
+    assert ran.report["limit"] == "cpu"
+    assert ran.done.status == 128 + 9
+    assert 0.25 < ran.report["cpu"] < 1.5
 
 
 def test_the_limit_of_files():

@@ -321,7 +321,9 @@ class _Run:
         if self.plan.cpu is None:
             return None
         left = self.plan.cpu_check_after(self.plan.cpu_used(tuple(self.observer.alive), _cpu_of_children() - self.cpu_before))
-        return None if left is None else time.monotonic() + left
+        if left is None:
+            return None
+        return time.monotonic() + left if left > 0 else 0.0  # 0.0: reached, whatever the time
 
     def _notified(self) -> None:
         responder = self.responder

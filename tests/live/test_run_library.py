@@ -1,0 +1,257 @@
+"""`seclude.run` from Python programs: with threads, without, after fork, and when things end badly."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+import support
+from run_support import ALLOW, gone, policy, python, who
+
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+
+
+#: a target that says its pid and waits for ever
+WAITS = "import os, signal\nos.write(1, b'%d\\n' % os.getpid())\nsignal.pause()"
+
+
+def host(code: str, **options):
+    """Run a host program; it finds the policy file's name in ``POLICY``."""
+    rules = options.pop("rules", "")
+    done = support.run_python(
+        f"POLICY = {policy(ALLOW + rules)!r}\nPYTHON = {python()!r}\nWAITS = {WAITS!r}\nimport seclude\n" + code, **options
+    )
+    assert done.status == 0, str(done)
+    return done.stdout
+
+
+@pytest.mark.parametrize("nobody", who())
+def test_a_result_says_what_happened(nobody):
+    out = host(
+        """
+r = seclude.run(['sh', '-c', 'cat; echo err >&2; mkdir /tmp/never; exit 4'], policy=POLICY, stdin=b'fed', capture=True)
+print(r.code, r.status, r.signal, r.stdout, r.stderr[:4], r.reporting)
+(d,) = r.denials
+print(d.call, d.count, d.result, d.suggestion, d.text)
+print(r.cpu > 0, r.wall > 0, r.memory > 100000, r.notes, r.limit, r.ended_by)
+""",
+        nobody=nobody,
+        rules="errno(EPERM) mkdir\n",
+    )
+    assert out.splitlines() == [
+        "4 4 None b'fed' b'err\\n' notify+ptrace",
+        'mkdir 1 EPERM --allow mkdir mkdir("/tmp/never", 0777)',
+        "True True True []  ",
+    ]
+
+
+def test_many_threads_each_get_their_own():
+    out = host(
+        """
+import threading
+seen = {}
+def go(n):
+    for _ in range(3):
+        victim = f"import os\\nfor _ in range({n}):\\n try: os.mkdir('/tmp/never')\\n except OSError: pass\\nprint({n})"
+        r = seclude.run([PYTHON, '-c', victim], policy=POLICY, capture=True)
+        seen.setdefault(n, []).append((r.code, r.stdout, [d.count for d in r.denials]))
+busy = True
+def spin():
+    while busy: pass
+spinner = threading.Thread(target=spin, daemon=True); spinner.start()
+threads = [threading.Thread(target=go, args=(n,)) for n in range(1, 5)]
+for t in threads: t.start()
+for t in threads: t.join()
+busy = False
+for n in sorted(seen): print(n, set(map(str, seen[n])))
+""",
+        rules="errno(EPERM) mkdir\n",
+    )
+    assert out.splitlines() == [f"{n} {{\"(0, b'{n}\\\\n', [{n}])\"}}" for n in range(1, 5)]
+
+
+def test_the_host_is_never_confined():
+    out = host(
+        """
+import threading
+def state(): return [line for line in open('/proc/self/status') if line.startswith(('Seccomp', 'NoNewPrivs'))]
+before = state()
+seclude.run(['true'], policy=POLICY)
+print(before == state())
+"""
+    )
+    assert out == "True\n"
+
+
+def test_streams_directory_environment_and_mask():
+    out = host(
+        """
+import os, signal, tempfile
+with tempfile.TemporaryFile() as file:
+    r = seclude.run(['sh', '-c', 'pwd; echo $A; umask; env | wc -l'], policy=POLICY, stdout=file.fileno(), cwd='/usr', env={'A': 'b', 'PATH': os.environ['PATH']})
+    file.seek(0); print(file.read().decode().split()[:3])
+os.umask(0o027); signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+print(seclude.run(['grep', '-E', 'SigBlk|Umask', '/proc/self/status'], policy=POLICY, capture=True).stdout.split())
+os.chdir('/usr/bin'); print(seclude.run(['./pwd'], policy=POLICY, capture=True).stdout)
+"""
+    )
+    assert out.splitlines() == ["['/usr', 'b', '0022']", "[b'Umask:', b'0027', b'SigBlk:', b'0000000000000200']", "b'/usr/bin\\n'"]
+
+
+def test_timeouts_and_limits():
+    out = host(
+        """
+r = seclude.run(['sleep', '100'], policy=POLICY, timeout=0.2); print(r.code, r.limit)
+r = seclude.run(['yes'], policy=POLICY, limits={'output': '4K'}, capture=True); print(r.limit, len(r.stdout))
+"""
+    )
+    assert out.splitlines() == ["124 wall", "output 4096"]
+
+
+def test_large_input_and_output():
+    out = host("r = seclude.run(['cat'], policy=POLICY, stdin=bytes(3000000), capture=True); print(len(r.stdout))")
+    assert out == "3000000\n"
+
+
+def test_errors_keep_their_kind():
+    out = host(
+        """
+def tried(*args, **kw):
+    try: print(seclude.run(*args, **kw).code)
+    except seclude.SecludeError as error: print(type(error).__name__, str(error).splitlines()[0])
+tried(['true'], policy='no-such')
+tried('true')
+tried([])
+tried(['a\\0b'])
+tried(['no-such-command'])
+tried(['true'], policy=POLICY, cwd='/no/such')
+tried(['true'], policy=seclude.parse('default allow\\nkill execve\\n'))
+tried(['true'], limits={'wal': 1})
+tried(['true'], stdin=99)
+"""
+    )
+    kinds = [line.split()[0] for line in out.splitlines()]
+    assert kinds == [
+        "PolicyError",
+        "UsageError",
+        "UsageError",
+        "UsageError",
+        "127",
+        "KernelError",
+        "PolicyError",
+        "UsageError",
+        "UsageError",
+    ], out
+
+
+def test_a_policy_made_in_python():
+    out = host(
+        """
+p = seclude.parse('default allow\\nerrno(EPERM) ptrace, mkdir\\n')
+(d,) = seclude.run(['mkdir', '/tmp/never'], policy=p, capture=True).denials
+print(d.call, d.rule)
+"""
+    )
+    assert out.startswith("mkdir errno(EPERM) ptrace, mkdir")
+
+
+def test_after_fork_the_child_has_a_helper_of_its_own():
+    out = host(
+        """
+import os
+print(seclude.run(['true'], policy=POLICY).code, flush=True)
+pid = os.fork()
+if pid == 0:
+    os._exit(seclude.run(['sh', '-c', 'exit 3'], policy=POLICY).code)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seclude.run(['true'], policy=POLICY).code)
+"""
+    )
+    assert out == "0\n3 0\n"
+
+
+def test_a_host_that_gave_up_root_gets_no_root_back():
+    support.need_root()
+    out = host(
+        """
+import os
+print(seclude.run(['id', '-u'], capture=True).stdout)
+os.setgroups([]); os.setgid(65534); os.setuid(65534); os.chdir('/')
+import sys; sys.executable = '/usr/bin/python3'
+try: print(seclude.run(['id', '-u'], capture=True).stdout)
+except seclude.SecludeError as error: print('refused')
+"""
+    )
+    assert out.splitlines()[0] == "b'0\\n'"
+    assert out.splitlines()[1] in ("b'65534\\n'", "refused")
+
+
+def test_the_helper_killed_between_runs_is_replaced():
+    out = host(
+        """
+import os, signal
+from seclude.sandbox import zygote
+seclude.run(['true'], policy=POLICY)
+os.kill(zygote._helper.pid, signal.SIGKILL)
+os.waitid(os.P_PID, zygote._helper.pid, os.WEXITED | os.WNOWAIT)
+print(seclude.run(['true'], policy=POLICY).code)
+"""
+    )
+    assert out == "0\n"
+
+
+def test_the_hosts_death_ends_the_run():
+    import subprocess
+    import sys
+
+    code = f"import seclude\nseclude.run([{python()!r}, '-c', {WAITS!r}], policy={policy(ALLOW)!r}, ptrace=False)"
+    process = support.start([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    target = os.pidfd_open(int(process.stdout.readline()))
+    process.kill()
+    process.wait()
+    assert gone(target)
+    os.close(target)
+    process.stdout.close()
+
+
+def test_an_interrupted_wait_ends_the_run():
+    out = host(
+        """
+import os, select, signal, threading
+reading, writing = os.pipe()
+def interrupt():
+    global target
+    target = os.pidfd_open(int(os.read(reading, 100)))
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=interrupt).start()
+try: seclude.run([PYTHON, '-c', WAITS], policy=POLICY, stdout=writing)
+except KeyboardInterrupt: print('interrupted')
+poll = select.poll(); poll.register(target, 1)
+print(bool(poll.poll(20000)))
+"""
+    )
+    assert out == "interrupted\nTrue\n"
+
+
+def test_a_killed_supervisor_raises_and_leaves_nobody():
+    out = host(
+        """
+import os, select, signal, threading
+from seclude.sandbox import zygote
+reading, writing = os.pipe()
+def attack():
+    global target
+    target = os.pidfd_open(int(os.read(reading, 100)))
+    helper = zygote._helper.pid
+    (supervisor,) = open(f'/proc/{helper}/task/{helper}/children').read().split()
+    os.kill(int(supervisor), signal.SIGKILL)
+threading.Thread(target=attack).start()
+try: seclude.run([PYTHON, '-c', WAITS], policy=POLICY, stdout=writing, ptrace=False)
+except seclude.KernelError as error: print(str(error).splitlines()[0])
+poll = select.poll(); poll.register(target, 1)
+print(bool(poll.poll(20000)))
+print(seclude.run(['true'], policy=POLICY).code)
+"""
+    )
+    assert out == "the supervisor was killed; every process of the run was ended\nTrue\n0\n"
