@@ -10,7 +10,7 @@ rest of a range leads to one place. `_Weighted` is for uneven weights: it also r
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 from seclude.compiler.blocks import JEQ, JGE
@@ -31,7 +31,8 @@ _SIZE = 0.0008
 _CHAIN = 4
 #: cuts tried on each side of the middle
 _NEAR = 1
-_WINDOW = 2
+_WINDOW = 1
+_SMALL = 6
 #: a place is rare if at most so many numbers lead to it: they must be found one by one
 _FEW = 8
 #: points lighter than this share of the whole are never tested for speed alone
@@ -94,7 +95,7 @@ class _Window:
 
     def chain(self, low: int, high: int) -> tuple[list[Piece], Node] | None:
         """The points of a range whose rest leads to one place, heaviest first, and that place."""
-        if self.alike[low] < high:
+        if self.alike[low] < high or high - low > 2 * _CHAIN + 1:
             return None
         pieces = self.pieces[low:high]
         rest = next((kid for first, last, kid, _ in pieces if first != last), None)
@@ -130,12 +131,13 @@ class _Window:
                 best += left + _SIZE
                 left -= piece[3]
         if chain is None or len(chain[0]) > 1:
+            memo, solve, step = self.memo, self.solve, weight + _SIZE
             for cut in self.cuts(low, high):
-                cost = weight + _SIZE + self.solve(low, cut)[0]
-                if cost < best:
-                    cost += self.solve(cut, high)[0]
-                    if cost < best:
-                        best, way = cost, cut
+                below = (memo.get((low, cut)) or solve(low, cut))[0] if cut - low > 1 else 0.0
+                if step + below < best:
+                    above = (memo.get((cut, high)) or solve(cut, high))[0] if high - cut > 1 else 0.0
+                    if step + below + above < best:
+                        best, way = step + below + above, cut
         self.memo[key] = best, way
         return best, way
 
@@ -143,14 +145,8 @@ class _Window:
         """The cuts nearest to the middle of the weight."""
         total = self.total
         middle = (total[low] + total[high]) / 2
-        left, right = low + 1, high - 1
-        while left < right:
-            probe = (left + right) // 2
-            if total[probe] < middle:
-                left = probe + 1
-            else:
-                right = probe
-        reach = _WINDOW if high - low > 3 else 3
+        left = bisect_left(total, middle, low + 1, high - 1)
+        reach = _WINDOW if high - low > _SMALL else 3
         return range(max(low + 1, left - reach), min(high - 1, left + reach - 1) + 1)
 
     def build(self, block: Callable[[Node], Block], blocks: Blocks, low: int = 0, high: int = 0) -> Block:

@@ -69,7 +69,8 @@ def _numbers(token: LoweredToken) -> Runs:
 def _call(call: LoweredCall) -> Node:
     node = result(call.otherwise)
     for clause in reversed(call.clauses):
-        node = condition(clause.condition, result(clause.value), node)
+        then = result(clause.value)
+        node = then if isinstance(clause.condition, All) and not clause.condition.parts else condition(clause.condition, then, node)
     return node
 
 
@@ -98,19 +99,26 @@ def shadowed(policy: object) -> list[Diagnostic]:
     rules shadowed by another text (an including file, a rule prepended on the command line).
     """
     low = lowered(policy)
-    # (rule, call) → for every architecture: the clause that decides instead of it, or None where it still has effect
+    several = [
+        call
+        for token in low.tokens
+        for call in token.calls.values()
+        if len(call.clauses) > 1 and len({one.value for one in call.clauses}) > 1
+    ]
+    # (rule, call) → for every architecture: the clause, and the one that decides instead of it, or None where it has effect
     found: dict[tuple[int, str], list[tuple[Clause, Clause | None]]] = {}
     with budget("this policy"):
-        for token in low.tokens:
-            for call in token.calls.values():
-                if len(call.clauses) > 1:
-                    for index, clause in enumerate(call.clauses):
-                        if clause.named:
-                            winner = _winner(call.clauses[:index], clause)
-                            found.setdefault((clause.rule, call.name), []).append((clause, winner))
-                elif call.clauses:
-                    clause = call.clauses[0]
-                    found.setdefault((clause.rule, call.name), []).append((clause, None))
+        for call in several:
+            for index, clause in enumerate(call.clauses):
+                if clause.named:
+                    found.setdefault((clause.rule, call.name), []).append((clause, _winner(call.clauses[:index], clause)))
+    if not any(winner for cases in found.values() for _, winner in cases):
+        return []
+    for token in low.tokens:
+        for call in token.calls.values():
+            if call not in several:
+                for clause in call.clauses:
+                    found.get((clause.rule, call.name), []).append((clause, None))
     out = []
     for (_, name), cases in found.items():
         if all(winner is not None for _, winner in cases):

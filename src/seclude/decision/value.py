@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from seclude.decision.nodes import END, LEVEL_SHIFT, LEVEL_WORD, Node, leaf, reachable, roots
+from seclude.decision.nodes import END, LEVEL_SHIFT, LEVEL_WORD, Node, forget, leaf, reachable, roots
 from seclude.decision.parts import Runs, runs
 
 if TYPE_CHECKING:
@@ -36,7 +36,14 @@ def canonical_value(value: int) -> int:
 
 def result(value: int) -> Node:
     """The leaf for a RET word."""
-    return leaf(canonical_value(value))
+    found = _results.get(value)
+    if found is None:
+        found = _results[value] = leaf(canonical_value(value))
+    return found
+
+
+_results: dict[int, Node] = {}
+forget.append(_results.clear)
 
 
 class Decision:
