@@ -40,6 +40,7 @@ COMMAND = Command(
         Option("--report-file", "FILE", "write the report there instead of stderr"),
         Option("--no-report", "", "load the plain filter: errno answers are not seen, kills are"),
         Option("--no-ptrace", "", "do not trace: kills are known by their wait status only"),
+        Option("--allow-weaker", "ACTION=SUBSTITUTE", "where the kernel lacks ACTION, such as kill_process=trap", many=True),
         Option("--verbose, -v", "", "say what was put in force, and what the run used"),
     ),
     epilog="""Exit codes: the command's own; 128 + N if signal N ended it; 124 ended by --wall; 125 Seclude's own failure (usage,
@@ -71,6 +72,7 @@ def main(arguments: Arguments) -> int:
         cwd=None if chdir is None else os.fsencode(chdir),
         report=not arguments.flag("no_report"),
         ptrace=not arguments.flag("no_ptrace"),
+        weaker=_weaker(arguments),
     )
     destination = _destination(arguments.text("report_file"))
     result = execute(job, loaded=_tell if verbose else None)
@@ -105,6 +107,16 @@ def _environment(arguments: Arguments) -> list[bytes]:
         elif name in os.environb:
             environment[name] = os.environb[name]
     return [name + b"=" + value for name, value in environment.items()]
+
+
+def _weaker(arguments: Arguments) -> dict[str, str]:
+    out = {}
+    for word in arguments.all("allow_weaker"):
+        name, equals, substitute = word.partition("=")
+        if not equals:
+            raise UsageError(f"seclude run: --allow-weaker {word!r} names no substitute", "write --allow-weaker kill_process=trap")
+        out[name] = substitute
+    return out
 
 
 def _destination(name: str | None) -> int:

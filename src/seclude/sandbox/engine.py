@@ -25,6 +25,7 @@ from seclude.kernel import capabilities, landlock, prctl, proc, ptrace, seccomp,
 from seclude.kernel.signals import csignal
 from seclude.kernel.spawn import Spawn, call_of_exec, close_at_exec
 from seclude.sandbox import limits as _limits
+from seclude.sandbox.install import substitute
 from seclude.sandbox.launch import NotStarted, find_program, mechanisms, not_executed, refuse_forbidden_start, refuse_without_supervisor
 from seclude.sandbox.relay import Relay
 from seclude.sandbox.result import Result
@@ -65,6 +66,9 @@ def execute(job: Job, *, control: int = -1, loaded: Callable[[str], None] | None
     executed is a `Result` with code 126 or 127.
     """
     notes: list[str] = []
+    # The reporting filter needs none: a kernel that can report has every action.
+    job.artifact.plain, taken = substitute(job.artifact.plain, job.weaker)
+    notes += [f"{old} is unknown to this kernel, and was replaced by {new}, as --allow-weaker says" for old, new in taken.items()]
     plain = Plain(job.artifact.plain)
     try:
         path = find_program(job.argv[0], job.environment, job.cwd)

@@ -35,13 +35,15 @@ def run(
     cwd: str | os.PathLike[str] | None = None,
     report: bool = True,
     ptrace: bool = True,
+    weaker: Mapping[str, str] | None = None,
 ) -> Result:
     """Run ``command`` under ``policy`` and wait until it, and every process that it started, has ended.
 
     ``policy``: a preset's name, a file, or a `Policy`; ``rules``: ``("allow", RULE)`` and ``("deny", RULE)`` tried before it. ``limits``: the
     words of the command line (``{"cpu": "2s", "memory": "256M"}``); ``timeout`` is the limit ``wall``, in seconds.
     ``stdin``: bytes to feed, or a descriptor; ``stdout``, ``stderr``: descriptors (default: this process's own); ``capture`` collects both
-    into the result instead. ``env``: the whole environment; ``cwd``: the directory to start in.
+    into the result instead. ``env``: the whole environment; ``cwd``: the directory to start in. ``report=False`` loads the plain
+    filter, ``ptrace=False`` does not trace; ``weaker`` maps an action that this kernel may lack to its substitute (``{"kill_process": "trap"}``).
 
     Returns a `Result`, whatever the program did; its denials are explained. Raises `PolicyError`, `UsageError`, and
     `KernelError` where the run was refused. Safe to call from several threads; the host is never under the filter.
@@ -67,6 +69,7 @@ def run(
         report=report,
         ptrace=ptrace,
         umask=_umask(),
+        weaker=dict(weaker or {}),
         mask=sorted(int(number) for number in csignal.pthread_sigmask(csignal.SIG_BLOCK, ())),
     )
     for word in (*job.argv, *job.environment):

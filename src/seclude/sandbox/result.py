@@ -24,7 +24,7 @@ class Job:
     leave descriptor 0. ``umask`` and ``mask`` (blocked signals) are the target's; None leaves this process's. ``report`` and ``ptrace`` false do without that mechanism.
     """
 
-    __slots__ = ("argv", "artifact", "capture", "cwd", "environment", "limits", "mask", "ptrace", "report", "stdin", "umask")
+    __slots__ = ("argv", "artifact", "capture", "cwd", "environment", "limits", "mask", "ptrace", "report", "stdin", "umask", "weaker")
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class Job:
         ptrace: bool = True,
         umask: int | None = None,
         mask: list[int] | None = None,
+        weaker: dict[str, str] | None = None,
     ) -> None:
         self.argv = argv
         self.environment = environment
@@ -52,6 +53,7 @@ class Job:
         self.ptrace = ptrace
         self.umask = umask
         self.mask = mask
+        self.weaker = weaker or {}
 
 
 class Result:

@@ -80,7 +80,7 @@ def take_descriptors(channel: _socket.socket, count: int) -> list[int] | None:
     return list(found)
 
 
-_JOB = ("argv", "environment", "cwd", "capture", "stdin", "report", "ptrace", "umask", "mask")
+_JOB = ("argv", "environment", "cwd", "capture", "stdin", "report", "ptrace", "umask", "mask", "weaker")
 
 
 def job_to_plain(job: Job) -> dict[str, Any]:

@@ -1,0 +1,171 @@
+"""Wait statuses in, requests and records out: every stop a seized tree can make, in the order the kernel may tell them."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from seclude.abi import arch
+from seclude.kernel import ptrace
+from seclude.supervise.observer import Observer
+from seclude.supervise.plain import Plain
+from seclude.supervise.record import Record
+from supervise_support import program
+
+X86_64 = arch("x86_64")
+KILL, TRAP, ALLOW = 0x80000000, 0x30005, 0x7FFF0000
+SIGSYS, SIGTERM, SIGSTOP, SIGTRAP = 31, 15, 19, 5
+
+
+class Stopped:
+    """A kernel whose threads are stopped as told."""
+
+    def __init__(self, *, message=0, code=1, call=("getpriority", 0, 11), gone=False):
+        self.message, self.code, self.call, self.gone = message, code, call, gone
+        self.log = []
+
+    def resume(self, tid, signal=0):
+        if self.gone:
+            raise ProcessLookupError
+        self.log.append(("resume", tid, signal))
+
+    def listen(self, tid):
+        self.log.append(("listen", tid))
+
+    def event_message(self, tid):
+        return self.message
+
+    def signal_info(self, tid):
+        return struct.pack("=iii", SIGSYS, 5, self.code).ljust(128, b"\0")
+
+    def call_at_stop(self, tid):
+        name, *args = self.call
+        return X86_64.number(name), X86_64.token, 0x1000, (*args, *(0,) * (6 - len(args)))
+
+    def read_string(self, tid, address, limit):
+        return None
+
+
+def observer(kernel, value=ALLOW):
+    told: list[tuple[object, ...]] = []
+    watching = Observer(
+        kernel, 100, Plain(program(value)), Record(),
+        started=lambda pid: told.append(("started", pid)),
+        leaving=lambda tid: told.append(("leaving", tid)),
+        stopped=lambda pid, signal: told.append(("stopped", pid, signal)),
+    )  # fmt: skip
+    return watching, told
+
+
+def stop(signal, event=0):
+    return event << 16 | signal << 8 | 0x7F
+
+
+@pytest.mark.parametrize("signal", [SIGTERM, SIGSTOP, 17, 34])
+def test_signals_are_passed_on_unchanged(signal):
+    kernel = Stopped()
+    watching, _ = observer(kernel)
+    assert watching.handle(100, stop(signal)) is False
+    assert kernel.log == [("resume", 100, signal)]
+
+
+def test_a_group_stop_is_left_in_place_and_told_for_the_main_process():
+    kernel = Stopped()
+    watching, told = observer(kernel)
+    watching.handle(100, stop(SIGSTOP, ptrace.EVENT_STOP))
+    watching.handle(101, stop(SIGSTOP, ptrace.EVENT_STOP))
+    assert kernel.log == [("listen", 100), ("listen", 101)]
+    assert told == [("stopped", 100, SIGSTOP)]
+
+
+def test_a_new_thread_and_the_end_of_a_stop_go_on():
+    kernel = Stopped()
+    watching, _ = observer(kernel)
+    watching.handle(102, stop(SIGTRAP, ptrace.EVENT_STOP))
+    assert kernel.log == [("resume", 102, 0)]
+    assert watching.alive == {100, 102}
+
+
+@pytest.mark.parametrize("event", [ptrace.EVENT_FORK, ptrace.EVENT_VFORK, ptrace.EVENT_CLONE])
+def test_children_are_known_from_either_side(event):
+    kernel = Stopped(message=103)
+    watching, _ = observer(kernel)
+    watching.handle(100, stop(SIGTRAP, event))
+    assert watching.alive == {100, 103}
+    assert kernel.log == [("resume", 100, 0)]
+
+
+def test_the_first_exec_starts_the_target_once():
+    watching, told = observer(Stopped(message=100))
+    for _ in range(2):
+        watching.handle(100, stop(SIGTRAP, ptrace.EVENT_EXEC))
+    assert told == [("started", 100)]
+
+
+def test_exec_by_another_thread_takes_the_leaders_number():
+    watching, _ = observer(Stopped(message=105))
+    watching.handle(105, stop(SIGTRAP, ptrace.EVENT_STOP))
+    watching.handle(100, stop(SIGTRAP, ptrace.EVENT_EXEC))
+    assert watching.alive == {100}
+
+
+@pytest.mark.parametrize("status", [SIGSYS, SIGSYS | 0x80])
+def test_a_call_that_the_policy_kills_is_recorded_on_the_way_out(status):
+    kernel = Stopped(message=status)
+    watching, told = observer(kernel, KILL)
+    watching.handle(100, stop(SIGTRAP, ptrace.EVENT_EXIT))
+    (denial,) = watching.record.denials
+    assert (denial.call, denial.action, denial.result) == ("getpriority", "kill_process", "SIGSYS")
+    assert told == [("leaving", 100)]
+    assert kernel.log == [("resume", 100, 0)]
+
+
+@pytest.mark.parametrize(("status", "value"), [(SIGSYS, ALLOW), (SIGSYS, TRAP), (9, KILL), (0, KILL)])
+def test_other_ends_are_no_kills_of_ours(status, value):
+    watching, _ = observer(Stopped(message=status), value)
+    watching.handle(100, stop(SIGTRAP, ptrace.EVENT_EXIT))
+    assert watching.record.denials == []
+
+
+def test_a_trap_is_recorded_and_delivered():
+    kernel = Stopped()
+    watching, _ = observer(kernel, TRAP)
+    watching.handle(100, stop(SIGSYS))
+    (denial,) = watching.record.denials
+    assert denial.action == "trap"
+    assert kernel.log == [("resume", 100, SIGSYS)]
+
+
+@pytest.mark.parametrize(("code", "value"), [(0, TRAP), (1, ALLOW)])
+def test_a_sigsys_that_somebody_sent_or_another_filter_raised_is_only_delivered(code, value):
+    kernel = Stopped(code=code)
+    watching, _ = observer(kernel, value)
+    watching.handle(100, stop(SIGSYS))
+    assert watching.record.denials == []
+    assert kernel.log == [("resume", 100, SIGSYS)]
+
+
+def test_a_thread_killed_under_us_is_no_error():
+    watching, _ = observer(Stopped(gone=True))
+    assert watching.handle(100, stop(SIGTERM)) is False
+    assert watching.handle(100, 9) is True
+    assert watching.alive == set()
+
+
+I386 = [("eax", 6), ("ebx", 0), ("ecx", 1), ("edx", 2), ("esi", 3), ("edi", 4), ("ebp", 5)]
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_register_layouts(machine, monkeypatch):
+    monkeypatch.setattr(ptrace, "_machine", machine)
+    if machine == "aarch64":
+        raw = struct.pack("=34Q", *range(34))
+        assert ptrace._call(raw, 0xC00000B7) == (8, (0, 1, 2, 3, 4, 5))
+        return
+    raw = struct.pack("=27Q", *range(27))
+    assert ptrace._call(raw, X86_64.token) == (15, (14, 13, 12, 7, 9, 8))
+    assert ptrace._call(raw, 0x40000003) == (15, (5, 11, 12, 13, 14, 4))
+    narrow = struct.pack("=17I", *range(17))
+    assert ptrace._call(narrow, 0x40000003) == (11, (0, 1, 2, 3, 4, 5))
+    assert ptrace._signed((1 << 64) - 1) == -1
