@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from seclude.decision.nodes import FALSE, TRUE, Node, budget
-from seclude.decision.ops import both, excluding, ite
+from seclude.decision.ops import both, either, excluding, ite
 from seclude.decision.parts import Runs, runs_of
 from seclude.decision.value import ARCH, NR, Decision, canonical_value, decision_of, result
 from seclude.decision.words import field_in
@@ -109,9 +109,15 @@ def shadowed(policy: object) -> list[Diagnostic]:
     found: dict[tuple[int, str], list[tuple[Clause, Clause | None]]] = {}
     with budget("this policy"):
         for call in several:
+            taken: dict[str, Node] = {}  # file → what its rules so far decide; one union a rule, for policies list values by the thousand
             for index, clause in enumerate(call.clauses):
+                own = condition(clause.condition)
+                before = taken.get(clause.file, FALSE)
                 if clause.named:
-                    found.setdefault((clause.rule, call.name), []).append((clause, _winner(call.clauses[:index], clause)))
+                    hidden = own is not FALSE and excluding(own, before) is FALSE
+                    winner = _winner(call.clauses[:index], clause, own) if hidden else None
+                    found.setdefault((clause.rule, call.name), []).append((clause, winner))
+                taken[clause.file] = either(own, before)
     if not any(winner for cases in found.values() for _, winner in cases):
         return []
     for token in low.tokens:
@@ -135,17 +141,13 @@ def shadowed(policy: object) -> list[Diagnostic]:
     return out
 
 
-def _winner(earlier: tuple[Clause, ...], clause: Clause) -> Clause | None:
-    """The earlier clause of the same text that takes the whole of ``clause`` together with others, with another action; else None."""
-    here = [other for other in earlier if other.file == clause.file]
-    if not here:
-        return None
-    own = condition(clause.condition)
+def _winner(earlier: tuple[Clause, ...], clause: Clause, own: Node) -> Clause | None:
+    """The first clause of the same text that takes some of what ``clause`` would decide (``own``), with another action; else None."""
     left = own
-    winner = None
-    for other in here:
-        its = condition(other.condition)
-        if winner is None and canonical_value(other.value) != canonical_value(clause.value) and both(left, its) is not FALSE:
-            winner = other
-        left = excluding(left, its)
-    return winner if left is FALSE and own is not FALSE else None
+    for other in earlier:
+        if other.file == clause.file:
+            its = condition(other.condition)
+            if canonical_value(other.value) != canonical_value(clause.value) and both(left, its) is not FALSE:
+                return other
+            left = excluding(left, its)
+    return None
