@@ -1,0 +1,186 @@
+"""What is left of a filter's meaning when only those bits count that the kernel reads.
+
+A filter compares 64-bit registers; the kernel takes an ``int`` from the low half, a ``umode_t`` from 16 bits, and nothing from registers that
+a call does not have. What it takes is in `seclude.abi.prototypes`; of calls without a prototype every bit counts, and so does the
+instruction pointer. A program can put what it likes into the bits that are ignored, so what a filter grants for one call *to the kernel* is the best
+answer that any setting of those bits gets.
+
+* `typed(d)` gives each call that best answer. `same_to_kernel(a, b)`: the two differ at most in bits that the kernel ignores.
+* `bypass(d)` are the calls that are let through although the same call, to the kernel, is stopped when the ignored bits are as compilers leave
+  them: zero, or the sign. ``socket(0x100000028)`` is one where a filter denies AF_VSOCK (40) by comparing 64 bits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from seclude.decision.calls import Calls, calls_with
+from seclude.decision.compare import PERMIT, UNDECIDED, _order, action_class
+from seclude.decision.nodes import END, LEVEL_SHIFT, LEVEL_WORD, TRUE, WORD_LEVEL, Node, boolean, budget, leaf, make
+from seclude.decision.ops import apply, both, either, excluding, ite, map_leaves
+from seclude.decision.value import NR, Decision, decision_of
+from seclude.decision.words import bit_set, equals, word_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from seclude.abi import Architecture
+
+__all__ = ["bypass", "ignored_bits", "same_to_kernel", "typed"]
+
+_FULL = 0xFFFF_FFFF
+#: for each of the sixteen words, the bits that the kernel ignores
+Ignored = tuple[int, ...]
+
+
+def ignored_bits(arch: Architecture, call: str) -> Ignored:
+    """For each of the sixteen words, the bits that the kernel does not read when this call is made; "" is a call without a name."""
+    from seclude.abi.prototypes import prototype
+    from seclude.policy.operands import register_width
+
+    found = prototype(arch, call) if call else None
+    read = [0] * 16
+    read[:4] = [_FULL] * 4
+    if found is None:
+        for register in range(6):
+            read[4 + 2 * register] = _FULL
+            read[5 + 2 * register] = _FULL if register_width(arch) == 64 else 0
+    else:
+        for parameter in found.parameters:
+            split = len(parameter.registers) > 1
+            for register in parameter.registers:
+                width = 32 if split else parameter.width
+                read[4 + 2 * register] |= (1 << min(width, 32)) - 1
+                read[5 + 2 * register] |= _FULL if width == 64 else 0
+    return tuple(bits ^ _FULL for bits in read)
+
+
+def _per_call(root: Node, change: Callable[[Node, Architecture, str], Node]) -> Node:
+    """The diagram with ``change(node, arch, call)`` in place of what remains for each call of each known architecture."""
+    from seclude import abi
+
+    out = root
+    memo: dict[tuple[Node, str, str], Node] = {}
+    for token in dict.fromkeys(one.token for one in abi.ALL):
+        below = root
+        while below.level < 8:
+            below = below.kids[token >> LEVEL_SHIFT[below.level] & 15]
+        if below.level == END:
+            continue
+        changed = below
+        for one in abi.by_token(token):
+            # What has no name, on an architecture of 32 bits, still has high halves that the kernel never sees.
+            for number, name in ((None, ""), *((number, name) for name, number in one.calls().items())):
+                if number is None:
+                    if one.x32_bit or one.bits == 64 or one.name.endswith("n32"):
+                        continue
+                    changed = _below_numbers(changed, lambda node, one=one: change(node, one, ""))  # type: ignore[misc]
+                    continue
+                node = below
+                while node.level < 16:
+                    node = node.kids[number >> LEVEL_SHIFT[node.level] & 15]
+                if node.level != END:
+                    key = (node, one.name, name)
+                    if key not in memo:
+                        memo[key] = change(node, one, name)
+                    if memo[key] is not node:
+                        changed = ite(equals(NR, number), memo[key], changed)
+        if changed is not below:
+            out = ite(equals(1, token), changed, out)
+    return out
+
+
+def _below_numbers(node: Node, change: Callable[[Node], Node]) -> Node:
+    memo: dict[Node, Node] = {}
+
+    def walk(node: Node) -> Node:
+        if node not in memo:
+            memo[node] = change(node) if node.level >= 16 else make(node.level, tuple([walk(kid) for kid in node.kids]))
+        return memo[node]
+
+    return walk(node)
+
+
+def _forget(node: Node, ignored: Ignored, join: Callable[[Node, Node], Node]) -> Node:
+    """``node`` with the ignored bits chosen by ``join``: the result depends on none of them."""
+    memo: dict[Node, Node] = {}
+    last = max((WORD_LEVEL[word] + 8 for word in range(16) if ignored[word]), default=0)
+
+    def walk(node: Node) -> Node:
+        if node.level >= last:
+            return node
+        found = memo.get(node)
+        if found is None:
+            kids = [walk(kid) for kid in node.kids]
+            bits = ignored[LEVEL_WORD[node.level]] >> LEVEL_SHIFT[node.level] & 15
+            for bit in (1, 2, 4, 8):
+                if bits & bit:
+                    kids = [
+                        kid if kid is kids[index ^ bit] else join(kids[index & ~bit], kids[index | bit]) for index, kid in enumerate(kids)
+                    ]
+            found = memo[node] = make(node.level, tuple(kids))
+        return found
+
+    return walk(node)
+
+
+def _better(a: Node, b: Node) -> Node:
+    def choose(x: Node, y: Node) -> Node | None:
+        if x is y:
+            return x
+        return leaf(max(x.value, y.value, key=_order)) if x.level == END == y.level else None
+
+    return apply(choose, a, b)
+
+
+def typed(decision: Decision) -> Decision:
+    """The best answer for each call that some setting of the ignored bits gets. Raises `BudgetError`."""
+    with budget("the typed view of this filter"):
+        return decision_of(_per_call(decision.root, lambda node, arch, call: _forget(node, ignored_bits(arch, call), _better)))
+
+
+def same_to_kernel(a: Decision, b: Decision) -> bool:
+    """Whether whatever a program can make the kernel do under one filter it can under the other, with the same answers."""
+    return a is b or typed(a) is typed(b)
+
+
+def _clean(arch: Architecture, call: str) -> Node:
+    """Where the ignored bits of every parameter are zero, or repeat its sign; registers that are not read are zero or not, as they come."""
+    from seclude.abi.prototypes import prototype
+
+    found = prototype(arch, call)
+    out = TRUE
+    for parameter in found.parameters if found else ():
+        if len(parameter.registers) > 1 or parameter.width == 64:
+            continue
+        low, high = 4 + 2 * parameter.index, 5 + 2 * parameter.index
+        above = _FULL ^ ((1 << min(parameter.width, 32)) - 1)
+        zero = both(word_in(low, above, ((0, 0),)) if above else TRUE, equals(high, 0))
+        if parameter.signed and arch.bits == 64:
+            ones = both(word_in(low, above, ((above, above),)) if above else TRUE, equals(high, _FULL))
+            zero = either(zero, both(bit_set(low, parameter.width - 1), ones))
+        out = both(out, zero)
+    return out
+
+
+def bypass(decision: Decision) -> Calls:
+    """The calls that get a better class of answer than any clean call that is the same to the kernel. Raises `BudgetError`."""
+
+    def change(node: Node, arch: Architecture, call: str) -> Node:
+        if not call:
+            return node
+        ignored = ignored_bits(arch, call)
+        clean = _clean(arch, call)
+        for least in (PERMIT, UNDECIDED):
+            reached = map_leaves(node, lambda one, least=least: boolean(action_class(one.value) >= least))  # type: ignore[misc]
+            found = excluding(reached, _forget(both(reached, clean), ignored, either))
+            node = ite(found, _BYPASSED, node)
+        return node
+
+    with budget("the search for bypasses"):
+        marked = _per_call(decision.root, change)
+        return calls_with(map_leaves(marked, lambda one: boolean(one is _BYPASSED)))
+
+
+#: a leaf that no decision holds
+_BYPASSED = Node(END, (), -1)
