@@ -122,10 +122,9 @@ def docker():
     for arch in archs:
         calls = tokens.setdefault(arch.token, {})
         for action, name, conditions in DOCKER["rules"]:
-            assert action == "ALLOW"
             number = arch.number(name)
             if number is not None:
-                calls.setdefault(number, (name, []))[1].append(_clause(conditions))
+                calls.setdefault(number, (name, []))[1].append(_clause(action, conditions))
     lowered = [
         LoweredToken(
             token, "x", {nr: LoweredCall(name, tuple(clauses), EPERM) for nr, (name, clauses) in calls.items()}, ((0, 0xFFFFFFFF, EPERM),)
@@ -135,7 +134,7 @@ def docker():
     return Lowered("little", tuple(lowered), KILL_THREAD)
 
 
-def _clause(conditions):
+def _clause(action, conditions):
     parts: list[Asks | Negation] = []
     for index, op, value, *more in conditions:
         register = Field(((4 + 2 * index, 32), (5 + 2 * index, 32)))
@@ -152,7 +151,8 @@ def _clause(conditions):
                 parts.append(Asks(register, ALL, ((value + 1, ALL),)))
             case other:
                 raise ValueError(other)
-    return Clause(All(tuple(parts)), ALLOW, 0, True, "docker", None)
+    value = ALLOW if action == "ALLOW" else 0x00050000 | int(action.removeprefix("ERRNO(").removesuffix(")"))
+    return Clause(All(tuple(parts)), value, 0, True, "docker", None)
 
 
 def docker_mean(program, decision):
