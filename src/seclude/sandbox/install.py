@@ -176,7 +176,7 @@ def substitute(
             suggestion = "allow" if name == "log" else "errno(ENOSYS)" if name == "notify" else "trap"
             raise KernelError(
                 f"the policy uses {name}, which this kernel does not know (Linux {since})",
-                f"use a newer kernel, or accept less by naming a substitute: weaker {name}={suggestion}",
+                f"use a newer kernel, or accept less by naming a substitute: --allow-weaker {name}={suggestion}, or weaker= in Python",
             )
         changes[value], taken[name] = given[name]
         if not available(changes[value] & ACTION_MASK):
