@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from seclude.abi import Architecture
     from seclude.compiler.blocks import Block
+    from seclude.compiler.certificate import Certificate
     from seclude.decision.nodes import Node
 
 __all__ = ["Filter", "compile", "compile_decision"]
@@ -31,18 +32,46 @@ __all__ = ["Filter", "compile", "compile_decision"]
 class Filter:
     """A proven filter. ``program`` means exactly ``decision``; ``policy`` is what it was made from, or None. ``bytes(filter)`` is what the kernel takes."""
 
-    __slots__ = ("decision", "policy", "program")
+    __slots__ = ("_certificate", "_profile", "decision", "optimized_for", "order", "policy", "program")
 
-    def __init__(self, program: Program, decision: Decision, policy: object = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        decision: Decision,
+        policy: object = None,
+        optimized_for: str = "blend",
+        profile: Mapping[str, float] | None = None,
+        order: Sequence[int] = (),
+    ) -> None:
         self.program = program
         self.decision = decision
         self.policy = policy
+        self.optimized_for = optimized_for
+        #: AUDIT_ARCH tokens, the one that most calls come with first
+        self.order = tuple(order)
+        self._profile = profile
+        self._certificate: Certificate | None = None
 
     def __bytes__(self) -> bytes:
         return self.program.to_bytes()
 
     def __len__(self) -> int:
         return len(self.program)
+
+    def __repr__(self) -> str:
+        return f"<Filter of {len(self)} instructions>"
+
+    @property
+    def certificate(self) -> Certificate:
+        """What is known of this filter: see `seclude.compiler.certificate`. Made when first asked for."""
+        if self._certificate is None:
+            from seclude.abi import native
+            from seclude.compiler.certificate import certify
+
+            archs = next((found for token in self.order if (found := architectures_of(token))), [native()])
+            profile = None if self._profile is None else dict(self._profile)
+            self._certificate = certify(self.program, self.decision, archs, self.optimized_for, profile)
+        return self._certificate
 
 
 def compile(  # noqa: A001 -- the word for it
@@ -61,7 +90,8 @@ def compile(  # noqa: A001 -- the word for it
         raise PolicyError(faults)
     decision = from_policy(low)
     order = [token.token for token in low.tokens]
-    return Filter(compile_decision(decision, low.byteorder, optimize_for=optimize_for, weights=weights, order=order), decision, policy)
+    program = compile_decision(decision, low.byteorder, optimize_for=optimize_for, weights=weights, order=order)
+    return Filter(program, decision, policy, optimize_for, weights, order)
 
 
 def compile_decision(

@@ -67,16 +67,11 @@ class Weights:
     def of_calls(self, cut: Runs, archs: Iterable[Architecture]) -> tuple[list[float], dict[int, float]]:
         """The weight of each run of numbers, and of each single number that is part of it."""
         numbers: dict[int, float] = {}
-        share = 1.0
+        scale = 1.0
         for arch in archs:
-            table = arch.calls()
-            if self.profile:
-                total = sum(self.profile.get(name, 0.0) for name in table) or 1.0
-                for name, number in table.items():
-                    numbers[number] = share * max(self.profile.get(name, 0.0) / total, _RARE / len(table))
-            else:
-                numbers.update(dict.fromkeys(table.values(), share / max(1, len(table))))
-            share *= NEXT_ARCHITECTURE
+            for number, share in self.shares(arch).items():
+                numbers[number] = scale * share
+            scale *= NEXT_ARCHITECTURE
         kinds: dict[Node, float] = {}
         weights = [1e-9] * len(cut)
         points: dict[int, float] = {}
@@ -93,6 +88,15 @@ class Weights:
             weights[index] += weight
             points[number] = weight
         return weights, points
+
+    def shares(self, arch: Architecture) -> dict[int, float]:
+        """How often each number of an architecture occurs, as a share of all calls."""
+        table = arch.calls()
+        if not self.profile:
+            return dict.fromkeys(table.values(), 1.0 / max(1, len(table)))
+        total = sum(self.profile.get(name, 0.0) for name in table) or 1.0
+        least = _RARE / len(table)
+        return {number: max(self.profile.get(name, 0.0) / total, least) for name, number in table.items()}
 
     def _kind(self, node: Node) -> float:
         if node.level == END:
