@@ -201,3 +201,12 @@ def test_a_signal_mask_of_ours_is_inherited_as_it_was():
     victim = f"import os, signal, sys\nsignal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])\nos.execv(sys.executable, [sys.executable, '-m', 'seclude', 'run', '--policy', {policy(ALLOW)!r}, '--', 'grep', 'SigBlk', '/proc/self/status'])"
     done = support.run_python(victim)
     assert int(done.stdout.split()[1], 16) == 1 << 11, str(done)
+
+
+def test_under_another_tracer_kills_are_known_by_status_only():
+    strace = support.need_program("strace")
+    inner = [sys.executable, "-m", "seclude", "run", "--policy", policy(ALLOW + "errno(EROFS) mkdir\n"), "--", "mkdir", "/tmp/never"]
+    done = support.run([strace, "-f", "-o", os.devnull, *inner])
+    assert done.status == 1, str(done)
+    assert "cannot be traced" in done.stderr
+    assert "mkdir(" in done.stderr

@@ -14,6 +14,7 @@ All requests must come from the thread that seized. A process made with CLONE_UN
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 import sys
@@ -26,10 +27,17 @@ __all__ = [
     "EVENT_STOP",
     "EVENT_VFORK",
     "OBSERVE",
+    "TRACE_CALLS",
     "call_at_stop",
+    "call_stop",
+    "detach",
     "event_message",
+    "interrupt",
     "listen",
     "resume",
+    "resume_to_call",
+    "seccomp_filter",
+    "seccomp_flags",
     "seize",
     "signal_info",
     "supported",
@@ -39,7 +47,12 @@ EVENT_FORK, EVENT_VFORK, EVENT_CLONE, EVENT_EXEC, EVENT_EXIT, EVENT_STOP = 1, 2,
 #: TRACEFORK | TRACEVFORK | TRACECLONE | TRACEEXEC | TRACEEXIT | EXITKILL
 OBSERVE = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 20
 
+#: TRACESYSGOOD | TRACEFORK | TRACEVFORK | TRACECLONE | TRACEEXEC | EXITKILL: every call stops, with bit 7 of SIGTRAP set
+TRACE_CALLS = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 20
+
 _SEIZE, _CONT, _LISTEN = 0x4206, 7, 0x4208
+_DETACH, _SYSCALL, _INTERRUPT = 17, 24, 0x4207
+_SECCOMP_GET_FILTER, _SECCOMP_GET_METADATA = 0x420C, 0x420D
 _GETEVENTMSG, _GETSIGINFO, _GETREGSET, _GET_SYSCALL_INFO = 0x4201, 0x4202, 0x4204, 0x420E
 _NT_PRSTATUS = 1
 
@@ -133,3 +146,63 @@ def _call(raw: bytes, arch: int) -> tuple[int, tuple[int, ...]]:
 def _signed(word: int) -> int:
     word &= 0xFFFFFFFF
     return word - (1 << 32) if word >> 31 else word
+
+
+def resume_to_call(tid: int, signal: int = 0) -> None:
+    """Let a stopped thread go on to the beginning or the end of its next call, with ``signal`` delivered."""
+    _request(_SYSCALL, tid, 0, signal)
+
+
+def interrupt(tid: int) -> None:
+    """Have a seized thread stop (EVENT_STOP) without a signal that it could see."""
+    _request(_INTERRUPT, tid)
+
+
+def detach(tid: int, signal: int = 0) -> None:
+    """Let go of a stopped thread, with ``signal`` delivered."""
+    _request(_DETACH, tid, 0, signal)
+
+
+def call_stop(tid: int) -> tuple[str, int, int, tuple[int, ...]]:
+    """What a thread that `resume_to_call` resumed is stopped in, on every architecture (PTRACE_GET_SYSCALL_INFO, 5.3).
+
+    ``("entry", arch, ip, (nr, six arguments))``, ``("exit", arch, ip, (result,))`` or ``("", arch, ip, ())``. At the entry no
+    filter has seen the call yet; ``result`` is negative where the call failed, and then an errno.
+    """
+    info = ctypes.create_string_buffer(96)
+    if _ptrace(_GET_SYSCALL_INFO, tid, len(info), ctypes.addressof(info)) < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    kind, arch, ip = struct.unpack_from("=BxxxIQ", info)
+    if kind == 1:
+        return "entry", arch, ip, struct.unpack_from("=7Q", info, 24)
+    if kind == 2:
+        return "exit", arch, ip, struct.unpack_from("=q", info, 24)
+    return "", arch, ip, ()
+
+
+def seccomp_filter(tid: int, index: int) -> bytes | None:
+    """The instructions of a stopped thread's filter, 0 the oldest; None where it has no such filter.
+
+    OSError EACCES: the caller lacks CAP_SYS_ADMIN in the first user namespace, or is under seccomp itself; EINVAL: the kernel
+    has no CONFIG_CHECKPOINT_RESTORE. Source: kernel/seccomp.c, seccomp_get_filter.
+    """
+    length = _ptrace(_SECCOMP_GET_FILTER, tid, index, None)
+    if length >= 0:
+        buffer = ctypes.create_string_buffer(8 * length)
+        length = _ptrace(_SECCOMP_GET_FILTER, tid, index, ctypes.addressof(buffer))
+        if length >= 0:
+            return buffer.raw[: 8 * length]
+    number = ctypes.get_errno()
+    if number == errno.ENOENT:
+        return None
+    raise OSError(number, os.strerror(number))
+
+
+def seccomp_flags(tid: int, index: int) -> int | None:
+    """The flags that the kernel keeps of a filter, of which LOG is the only one; None where it does not say (before 4.16)."""
+    metadata = ctypes.create_string_buffer(struct.pack("=QQ", index, 0), 16)
+    if _ptrace(_SECCOMP_GET_METADATA, tid, 16, ctypes.addressof(metadata)) < 16:
+        return None
+    flags: int = struct.unpack_from("=Q", metadata, 8)[0]
+    return flags

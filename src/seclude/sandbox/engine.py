@@ -25,6 +25,7 @@ from seclude.kernel import capabilities, landlock, prctl, proc, ptrace, seccomp,
 from seclude.kernel.signals import csignal
 from seclude.kernel.spawn import Spawn, call_of_exec, close_at_exec
 from seclude.sandbox import limits as _limits
+from seclude.sandbox.family import children
 from seclude.sandbox.install import substitute
 from seclude.sandbox.launch import NotStarted, find_program, mechanisms, not_executed, refuse_forbidden_start, refuse_without_supervisor
 from seclude.sandbox.relay import Relay
@@ -143,7 +144,7 @@ class _Run:
         self.signals = signals.signal_descriptor(blocked)
         try:
             prctl.set_child_subreaper(True)
-            self.children_before = frozenset(proc.children(os.getpid()))
+            self.children_before = frozenset(children())
             status = proc.status("self")
             self.filters_before = (status.filters or 0) if status is not None else 0
             self.terminal = _has_terminal()
@@ -160,6 +161,8 @@ class _Run:
                 return self._result(ended_by)
         finally:
             os.close(self.signals)
+            if self.main:
+                self.spawn.close()
             if self.listener >= 0:
                 os.close(self.listener)
             csignal.pthread_sigmask(csignal.SIG_SETMASK, self.mask)
@@ -183,7 +186,7 @@ class _Run:
             self.notes.extend(domain.notes)
         close_at_exec(3)
         mask = self.mask if self.job.mask is None else tuple(self.job.mask)
-        self.spawn = spawn = Spawn(self.path, self.job.argv, self.job.environment, program, flags, self._steps(domain), mask)
+        spawn = self.spawn = Spawn(self.path, self.job.argv, self.job.environment, program, flags, self._steps(domain), mask)
         refuse_forbidden_start(self.job, self.plain, call_of_exec(spawn), report=self.report)
         self.started_at = time.monotonic()
         self.main = spawn.start()
@@ -292,9 +295,13 @@ class _Run:
             self.deadline = self.started_at + self.plan.wall
         cpu_check = self._next_cpu_check()
         while self.main_status is None:
-            for descriptor, _ in self.poll.poll(self._timeout(cpu_check)):
+            for descriptor, events in self.poll.poll(self._timeout(cpu_check)):
                 if descriptor == self.listener and self.responder is not None:
-                    self._notified()
+                    if events & select.POLLIN:
+                        self.responder.serve()
+                    else:
+                        # Nobody is left under the filter. Before Linux 6.11 to receive now would be to wait for ever.
+                        self.poll.unregister(self.listener)
                 elif descriptor == self.signals:
                     self._signalled()
                 elif descriptor == self.control:
@@ -328,12 +335,6 @@ class _Run:
         if left is None:
             return None
         return time.monotonic() + left if left > 0 else 0.0  # 0.0: reached, whatever the time
-
-    def _notified(self) -> None:
-        responder = self.responder
-        if responder is None:
-            return
-        responder.serve()
 
     def _signalled(self) -> None:
         for number, from_kernel in signals.pending(self.signals):
@@ -409,7 +410,7 @@ class _Run:
                     self.relay.handle(descriptor, self.poll)
 
     def _children(self) -> set[int]:
-        return set(proc.children(os.getpid())) - self.children_before
+        return children() - self.children_before
 
     def _result(self, ended_by: str) -> Result:
         result = Result()

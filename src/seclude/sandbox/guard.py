@@ -17,9 +17,10 @@ import select
 import time
 
 from seclude.errors import InternalError, KernelError, SecludeError
-from seclude.kernel import prctl, proc, signals
+from seclude.kernel import prctl, signals
 from seclude.kernel.signals import csignal
 from seclude.sandbox import wire
+from seclude.sandbox.family import children
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def end_orphans(keep: frozenset[int] | set[int]) -> bool:
     """Kill and reap every child that is not in ``keep``, and what becomes our child by that. False: some would not go."""
     deadline = time.monotonic() + _PATIENCE
     while True:
-        left = [pid for pid in proc.children(os.getpid()) if pid not in keep]
+        left = children() - keep
         if not left:
             return True
         for pid in left:
@@ -59,7 +60,7 @@ def end_orphans(keep: frozenset[int] | set[int]) -> bool:
 def guarded(supervise: Callable[[int], Result]) -> Result:
     """Fork; ``supervise(control)`` runs in the child, and its result or error is ours. For a process with one thread."""
     prctl.set_child_subreaper(True)
-    before = frozenset(proc.children(os.getpid()))
+    before = frozenset(children())
     mine, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
     pid = os.fork()
     if pid == 0:

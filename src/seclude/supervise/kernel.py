@@ -60,7 +60,7 @@ class Linux:
     def wait() -> tuple[int, int] | None:
         """See `Kernel.wait`."""
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG | _ANY_THREAD)
+            pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED | _ANY_THREAD)
         except ChildProcessError:
             return 0, 0
         return (pid, status) if pid else None

@@ -114,7 +114,12 @@ class Observer:
             self._note(tid, (TRAP,))
 
     def _note(self, tid: int, actions: tuple[int, ...]) -> None:
-        nr, token, ip, args = self.kernel.call_at_stop(tid)
+        try:
+            nr, token, ip, args = self.kernel.call_at_stop(tid)
+        except ProcessLookupError:
+            raise
+        except OSError:
+            return  # a kernel before 5.3 does not tell which architecture's call it was (EIO)
         action, data = self.plain.value(nr, token, ip, args)
         if action not in actions:
             return
