@@ -15,6 +15,7 @@ __all__ = ["main"]
 #: command → one line for the overview, in the order they are listed
 COMMANDS = {
     "run": "run a program under a policy and explain every denial",
+    "compile": "compile a policy into a proven filter: raw, assembly, C, Go, Rust or JSON",
     "policy": "list, show and check policies, presets and groups",
     "syscalls": "numbers, prototypes and groups of system calls",
     "doctor": "what this kernel and this user can do",

@@ -36,7 +36,7 @@ def pack(policy: Policy, name: str, native: str, overrides: Iterable[tuple[str, 
     """Compile ``policy`` and ``reported(policy)``, both proven. Raises as `seclude.compiler.compile` does."""
     plain = compile(policy)
     byteorder = plain.program.byteorder
-    told = compile_decision(reported(plain.decision), byteorder)
+    told = compile_decision(reported(plain.decision), byteorder, order=plain.order)
     return Artifact(
         name,
         policy.sources,
