@@ -61,6 +61,22 @@ def main(argv: list[str] | None = None) -> int:
         return OWN_FAILURE
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        import os
+
+        if os.environ.get("SECLUDE_TRACEBACK"):
+            raise
+        _discard_output()
+        _say(_fault(error))
+        return OWN_FAILURE
+
+
+def _fault(error: Exception) -> str:
+    """A fault of ours, in one message: what, and where it came up."""
+    place, step = "", error.__traceback__
+    while step is not None:
+        place, step = f"{step.tb_frame.f_code.co_filename}:{step.tb_lineno}", step.tb_next
+    return f"a fault of Seclude itself: {type(error).__name__}: {error} ({place})\n  please report it, with what SECLUDE_TRACEBACK=1 shows"
 
 
 def _remedy(error: OSError) -> str:
