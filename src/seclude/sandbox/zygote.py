@@ -5,7 +5,8 @@ launcher needs a process with one thread, whose descriptor table it can share wi
 posix_spawn, a helper (`seclude.sandbox.warden`) and sends it jobs. The host is never near the filter.
 
 Every run has its own channel: the host's death, or an exception while it waits (KeyboardInterrupt), ends the channel and with it the run.
-A forked child of the host, or a host that changed its ids or confined itself, starts a helper of its own.
+The helper is the host's child, and stays until the host ends or calls `stop`; a host that waits for children in general, rather than for
+its own, will wait for it as well. A forked child of the host, or a host that changed its ids or confined itself, starts a helper of its own.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ class _Helper:
         if not sys.executable:
             raise KernelError("there is no interpreter to start (sys.executable is empty)", "set sys.executable to a python3")
         self.key = key
-        self.control, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        control, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        # A bare descriptor: a socket object that lives until the interpreter's end would warn that it was not closed.
+        self.control = control.detach()
         package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         null = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0) for stream in (0, 1, 2)]
         # 3 first: the null device could otherwise be opened over the socket itself, where it has number 0, 1 or 2.
@@ -56,15 +59,23 @@ class _Helper:
                 setsigdef=everything,
             )
         except OSError as error:
-            self.control.close()
+            os.close(self.control)
             raise KernelError(
                 f"{sys.executable}: {error.strerror}", "the helper process of seclude.run needs this interpreter", error.errno or 0
             ) from None
         finally:
             theirs.close()
 
+    def send(self, descriptors: list[int]) -> None:
+        """Hand over one job's descriptors. Raises OSError where the helper is gone."""
+        control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, self.control)
+        try:
+            wire.pass_descriptors(control, descriptors)
+        finally:
+            control.detach()
+
     def close(self) -> None:
-        self.control.close()
+        os.close(self.control)
         if self.key[0] == os.getpid():
             try:
                 os.waitpid(self.pid, 0)
@@ -85,12 +96,12 @@ def _send(descriptors: list[int]) -> None:
         for attempt in (0, 1):
             if _helper is not None and _helper.key != key:
                 old, _helper = _helper, None
-                old.control.close()
+                os.close(old.control)  # not waited for: it may be another process's child, or still have runs of ours
             fresh = _helper is None
             if _helper is None:
                 _helper = _Helper(key)
             try:
-                wire.pass_descriptors(_helper.control, descriptors)
+                _helper.send(descriptors)
                 return
             except OSError as error:
                 broken, _helper = _helper, None
