@@ -267,7 +267,8 @@ def test_the_cpu_limit_counts_the_whole_tree(nobody):
     assert 0.25 < ran.report["cpu"] < 1.5
 
 
-def test_the_limit_of_files():
+@pytest.mark.parametrize("options", MODES)
+def test_the_limit_of_files(options):
     ran = run(
         python(), "-c", "import resource; print(resource.getrlimit(resource.RLIMIT_NOFILE)); open('/dev/null')", options=("--files", "6")
     )

@@ -13,23 +13,23 @@ ended without it, and says so.
 
 from __future__ import annotations
 
-import errno
 import os
 import resource
 import select
 import time
 
 from seclude.abi import native
-from seclude.errors import InternalError, KernelError
-from seclude.kernel import capabilities, landlock, prctl, proc, ptrace, seccomp, signals
+from seclude.errors import InternalError
+from seclude.kernel import landlock, prctl, proc, ptrace, seccomp, signals
 from seclude.kernel.signals import csignal
 from seclude.kernel.spawn import Spawn, call_of_exec, close_at_exec
 from seclude.sandbox import limits as _limits
-from seclude.sandbox.family import children
+from seclude.sandbox.family import children, cpu_of_children, has_terminal, kill
 from seclude.sandbox.install import substitute
 from seclude.sandbox.launch import NotStarted, find_program, mechanisms, not_executed, refuse_forbidden_start, refuse_without_supervisor
 from seclude.sandbox.relay import Relay
 from seclude.sandbox.result import Result
+from seclude.sandbox.start import Retry, failed_start, steps, summary
 from seclude.supervise.kernel import Linux
 from seclude.supervise.notifications import Responder
 from seclude.supervise.observer import Observer
@@ -45,18 +45,8 @@ if TYPE_CHECKING:
 __all__ = ["PATIENCE", "execute"]
 
 PATIENCE = 10.0  # seconds for killed processes to be gone
-_SIGKILL = 9
 _FORWARDED = (csignal.SIGTERM, csignal.SIGHUP, csignal.SIGINT, csignal.SIGQUIT, csignal.SIGUSR1, csignal.SIGUSR2)
 _TERMINAL_STOPS = (csignal.SIGTSTP, csignal.SIGTTIN, csignal.SIGTTOU)
-_IGNORED_BY_PYTHON = (csignal.SIGPIPE, csignal.SIGXFSZ)
-
-
-class _Retry(Exception):  # noqa: N818 - an outcome, not a fault
-    """The start failed before anything of the target ran; without reporting, or without tracing, it may not."""
-
-    def __init__(self, report: bool, trace: bool, note: str) -> None:
-        super().__init__(note)
-        self.report, self.trace = report, trace
 
 
 def execute(job: Job, *, control: int = -1, loaded: Callable[[str], None] | None = None, guarded: bool = False) -> Result:
@@ -97,7 +87,7 @@ def _attempts(
             return guard(beside)
         try:
             return _Run(job, path, plain, report, trace, notes, control, loaded).execute()
-        except _Retry as retry:
+        except Retry as retry:
             report, trace = retry.report, retry.trace
             notes.append(str(retry))
 
@@ -127,7 +117,7 @@ class _Run:
         self.memory = 0
         self.own_filter = False
         self.ending = False
-        self.cpu_before = _cpu_of_children()
+        self.cpu_before = cpu_of_children()
         self.deadline: float | None = None
         self.poll = select.poll()
 
@@ -136,7 +126,7 @@ class _Run:
     def execute(self) -> Result:
         """Set up, run the loop, take everything down again."""
         if self.loaded is not None:
-            self.loaded(self._summary())
+            self.loaded(summary(self.job, self.report, self.trace))
         # A parent that ignored SIGCHLD left it so: then no status would ever be told.
         csignal.signal(csignal.SIGCHLD, csignal.SIG_DFL)
         blocked = {*_FORWARDED, csignal.SIGCHLD}
@@ -147,7 +137,7 @@ class _Run:
             self.children_before = frozenset(children())
             status = proc.status("self")
             self.filters_before = (status.filters or 0) if status is not None else 0
-            self.terminal = _has_terminal()
+            self.terminal = has_terminal()
             with _limits.plan(self.job.limits) as self.plan:
                 self.relay = Relay(self.job.capture, self.job.stdin, self.plan.output)
                 try:
@@ -167,13 +157,6 @@ class _Run:
                 os.close(self.listener)
             csignal.pthread_sigmask(csignal.SIG_SETMASK, self.mask)
 
-    def _summary(self) -> str:
-        words = self.job.artifact.summary
-        how = {(True, True): "errno answers and kills are reported", (True, False): "errno answers are reported"}
-        told = how.get((self.report, self.trace), "kills are reported" if self.trace else "nothing is reported")
-        count = len(self.job.artifact.reported if self.report else self.job.artifact.plain) // 8
-        return f"policy {self.job.artifact.name}: {words.get('calls', '?')} calls listed, default {words.get('default', '?')}; {count} instructions; {told}"
-
     def _start(self) -> None:
         program = without_trace(self.job.artifact.reported) if self.report else self.job.artifact.plain
         flags = seccomp.NEW_LISTENER | seccomp.WAIT_KILLABLE_RECV if self.report else 0
@@ -186,7 +169,15 @@ class _Run:
             self.notes.extend(domain.notes)
         close_at_exec(3)
         mask = self.mask if self.job.mask is None else tuple(self.job.mask)
-        spawn = self.spawn = Spawn(self.path, self.job.argv, self.job.environment, program, flags, self._steps(domain), mask)
+        spawn = self.spawn = Spawn(
+            self.path,
+            self.job.argv,
+            self.job.environment,
+            program,
+            flags,
+            steps(self.job, self.plan, domain, outside=self.trace or self.report),
+            mask,
+        )
         refuse_forbidden_start(self.job, self.plain, call_of_exec(spawn), report=self.report)
         self.started_at = time.monotonic()
         self.main = spawn.start()
@@ -198,7 +189,7 @@ class _Run:
                 try:
                     ptrace.seize(self.main)
                 except OSError as error:
-                    raise _Retry(
+                    raise Retry(
                         self.report,
                         False,
                         f"kills are known by their wait status only: the target cannot be traced ({os.strerror(error.errno or 0)})",
@@ -210,33 +201,13 @@ class _Run:
             spawn.go()
             self._await_filter()
         except BaseException:
-            _kill(self.main)
+            kill(self.main)
             self._end_tree()
             raise
         finally:
             if domain is not None:
                 # The child holds the same table, but has used it by now, or is gone.
                 domain.close()
-
-    def _steps(self, domain: landlock.Ruleset | None) -> list[tuple[str, Callable[..., object], tuple[object, ...]]]:
-        steps: list[tuple[str, Callable[..., object], tuple[object, ...]]] = [
-            ("PR_SET_PDEATHSIG", prctl.set_parent_death_signal, (_SIGKILL,)),
-            ("no_new_privs", prctl.set_no_new_privs, ()),
-            ("drop CAP_SYS_PTRACE", capabilities.drop, (capabilities.CAP_SYS_PTRACE,)),
-        ]
-        if self.job.umask is not None:
-            steps.append(("umask", os.umask, (self.job.umask,)))
-        if self.job.cwd is not None:
-            steps.append((f"chdir to {os.fsdecode(self.job.cwd)}", os.chdir, (self.job.cwd,)))
-        steps += [("signal", csignal.signal, (number, csignal.SIG_DFL)) for number in _IGNORED_BY_PYTHON]
-        steps.append(("PR_SET_DUMPABLE", prctl.set_dumpable, (False,)))  # no core of a failed exec; exec sets it again
-        if domain is not None:
-            steps.append(("Landlock", domain.restrict, ()))
-        for kind, soft, hard in self.plan.rlimits:
-            if kind == resource.RLIMIT_NOFILE and self.trace:
-                continue  # set from outside at exec: it would bind the listener's number too
-            steps.append(("setrlimit", resource.setrlimit, (kind, (soft, hard))))
-        return steps
 
     def _await_filter(self) -> None:
         """Go through the loop's motions until the filter is in force, and take its listener."""
@@ -258,32 +229,20 @@ class _Run:
                     self._signalled()
             if self.main_status is not None:
                 if not spawn.installed:
-                    self._failed_start()
+                    failed_start(spawn, self.report, self.trace)
                 break
             os.sched_yield()
         if waiting:
             self.poll.unregister(spawn.ready)
         if self.report and spawn.installed:
             self.listener = spawn.listener
+            if not self.trace:
+                # The child is on its way to exec: its loader may just have opened a file, which the limit then counts.
+                self._bind_files(self.main)
             number = native().number("execve")
             start = (self.main, number) if number is not None else None
             self.responder = Responder(self.kernel, self.listener, self.plain, self.record, start)
             self.poll.register(self.listener, select.POLLIN)
-
-    def _failed_start(self) -> None:
-        failure = self.spawn.failure
-        if failure is None:
-            return  # ended by a signal before it began: the status says so
-        what, number = failure
-        if what == "seccomp":
-            if number == errno.EBUSY and self.report:
-                raise _Retry(
-                    False, self.trace, "denials are not reported: this process is under a filter with a listener of its own (EBUSY)"
-                )
-            raise seccomp.explain(number, self.spawn.flags)
-        if what.startswith("chdir"):
-            raise KernelError(f"{what}: {os.strerror(number)}", "give a directory that the command may enter", number)
-        raise KernelError(f"the target could not be confined: {what}: {os.strerror(number)}", "see: seclude doctor", number)
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
@@ -301,7 +260,7 @@ class _Run:
                         self.responder.serve()
                     else:
                         # Nobody is left under the filter. Before Linux 6.11 to receive now would be to wait for ever.
-                        self.poll.unregister(self.listener)
+                        self._ignore(self.listener)
                 elif descriptor == self.signals:
                     self._signalled()
                 elif descriptor == self.control:
@@ -331,7 +290,7 @@ class _Run:
     def _next_cpu_check(self) -> float | None:
         if self.plan.cpu is None:
             return None
-        left = self.plan.cpu_check_after(self.plan.cpu_used(tuple(self.observer.alive), _cpu_of_children() - self.cpu_before))
+        left = self.plan.cpu_check_after(self.plan.cpu_used(tuple(self.observer.alive), cpu_of_children() - self.cpu_before))
         if left is None:
             return None
         return time.monotonic() + left if left > 0 else 0.0  # 0.0: reached, whatever the time
@@ -356,15 +315,21 @@ class _Run:
                 self._main_stopped(pid, status >> 8 & 0xFF)
                 continue
             if self.ending and status & 0xFF == 0x7F:
-                _kill(pid)
+                kill(pid)
             if self.observer.handle(pid, status) and pid == self.main:
                 self.main_status = status
 
     def _executed(self, pid: int) -> None:
-        """The target's own program begins."""
+        """The target's own program begins, and stands still until we go on."""
+        self._bind_files(pid)
+
+    def _bind_files(self, pid: int) -> None:
         for kind, soft, hard in self.plan.rlimits:
             if kind == resource.RLIMIT_NOFILE:
-                resource.prlimit(pid, kind, (soft, hard))
+                try:
+                    resource.prlimit(pid, kind, (soft, hard))
+                except ProcessLookupError:
+                    return
 
     def _leaving(self, tid: int) -> None:
         status = proc.status(tid)
@@ -387,18 +352,20 @@ class _Run:
         how = ""
         give_up = time.monotonic() + PATIENCE
         cgroup = self.plan.cgroup
+        self._ignore(self.listener)  # what waits for an answer waits until it is killed
+        self._ignore(self.control)
         while True:
             nobody = self._reap()
-            left = {*self._children(), *self.observer.alive}
+            left = (children() - self.children_before) | self.observer.alive
             if nobody or not left:
                 return how
-            if self.main_status is not None or left - {self.main}:
-                how = how or "subreaper"
+            if self.main_status is not None or any(not os.path.exists(f"/proc/{self.main}/task/{one}") for one in left):
+                how = how or "subreaper"  # somebody else than the main process's own threads
             if cgroup is not None and cgroup.populated():
                 cgroup.kill()
                 how = "cgroup" if how else how
             for pid in left:
-                _kill(pid)
+                kill(pid)
             if time.monotonic() > give_up:
                 self.notes.append(f"processes that could not be ended within {PATIENCE:g} s were left: {', '.join(map(str, sorted(left)))}")
                 return how
@@ -406,17 +373,20 @@ class _Run:
             for descriptor, _ in self.poll.poll(20):
                 if descriptor == self.signals:
                     signals.pending(self.signals)
-                elif descriptor != self.listener and descriptor != self.control:
+                else:
                     self.relay.handle(descriptor, self.poll)
 
-    def _children(self) -> set[int]:
-        return children() - self.children_before
+    def _ignore(self, descriptor: int) -> None:
+        try:
+            self.poll.unregister(descriptor)
+        except (KeyError, ValueError):  # never registered, or -1
+            return
 
     def _result(self, ended_by: str) -> Result:
         result = Result()
         result.wall = time.monotonic() - self.started_at
         usage = self.plan.cgroup.usage() if self.plan.cgroup is not None else None
-        result.cpu = _cpu_of_children() - self.cpu_before
+        result.cpu = cpu_of_children() - self.cpu_before
         result.memory = self.memory or resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
         if usage is not None:
             result.cpu = usage.cpu if usage.cpu is not None else result.cpu
@@ -457,24 +427,3 @@ class _Run:
                 self.notes.append("the command was ended by SIGSYS, but not by this policy: a filter of its own, or a signal sent to it")
             else:
                 self.notes.append("the command was ended by SIGSYS: the policy killed a call, which cannot be named without ptrace")
-
-
-def _kill(pid: int) -> None:
-    # Safe by number: only we reap our children and our traced threads, so the number cannot be another's.
-    try:
-        os.kill(pid, _SIGKILL)
-    except ProcessLookupError:
-        return
-
-
-def _cpu_of_children() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def _has_terminal() -> bool:
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True

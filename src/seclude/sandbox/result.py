@@ -65,7 +65,8 @@ class Result:
     ``stdout``, ``stderr``  what was captured (bytes), or None
     ``cpu``       seconds of user and system time of all processes
     ``wall``      seconds from start to end
-    ``memory``    peak bytes: of all processes together where a cgroup counts them, else of the largest one
+    ``memory``    peak bytes: of all processes together where a cgroup counts them, else of the largest one (without
+              tracing not less than Seclude itself has before it executes the command)
     ``denials``   what was denied, each kind once (`seclude.supervise.record.Denial`)
     ``overflow``  denied calls beyond the number of kinds that are kept apart
     ``limit``     the limit that ended it ("wall", "cpu", "memory", "output"), or ""

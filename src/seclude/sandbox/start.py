@@ -1,0 +1,86 @@
+"""What a child does before it is confined, and why a start failed.
+
+The order of the steps matters: the parent-death signal first, so that from then on nothing survives us; no_new_privs before a capability is
+dropped, since only then is a bounding set that cannot be lowered harmless; the limits last, since memory may be short afterwards.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+
+from seclude.errors import KernelError
+from seclude.kernel import capabilities, prctl, seccomp
+from seclude.kernel.signals import csignal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from seclude.kernel.landlock import Ruleset
+    from seclude.kernel.spawn import Spawn
+    from seclude.sandbox.limits import LimitPlan
+    from seclude.sandbox.result import Job
+
+    Step = tuple[str, Callable[..., object], tuple[object, ...]]
+
+__all__ = ["Retry", "failed_start", "steps", "summary"]
+
+_SIGKILL = 9
+_IGNORED_BY_PYTHON = (csignal.SIGPIPE, csignal.SIGXFSZ)
+
+
+class Retry(Exception):  # noqa: N818 - an outcome, not a fault
+    """The start failed before anything of the target ran; without reporting, or without tracing, it may not."""
+
+    def __init__(self, report: bool, trace: bool, note: str) -> None:
+        super().__init__(note)
+        self.report, self.trace = report, trace
+
+
+def summary(job: Job, report: bool, trace: bool) -> str:
+    """One line on what is put in force, for ``--verbose``."""
+    words = job.artifact.summary
+    how = {(True, True): "errno answers and kills are reported", (True, False): "errno answers are reported"}
+    told = how.get((report, trace), "kills are reported" if trace else "nothing is reported")
+    count = len(job.artifact.reported if report else job.artifact.plain) // 8
+    return f"policy {job.artifact.name}: {words.get('calls', '?')} calls listed, default {words.get('default', '?')}; {count} instructions; {told}"
+
+
+def steps(job: Job, plan: LimitPlan, domain: Ruleset | None, *, outside: bool) -> list[Step]:
+    """What the child does between clone and the filter. ``outside``: RLIMIT_NOFILE is set by us later, or it would bind the listener's number."""
+    out: list[Step] = [
+        ("PR_SET_PDEATHSIG", prctl.set_parent_death_signal, (_SIGKILL,)),
+        ("no_new_privs", prctl.set_no_new_privs, ()),
+        ("drop CAP_SYS_PTRACE", capabilities.drop, (capabilities.CAP_SYS_PTRACE,)),
+    ]
+    if job.umask is not None:
+        out.append(("umask", os.umask, (job.umask,)))
+    if job.cwd is not None:
+        out.append((f"chdir to {os.fsdecode(job.cwd)}", os.chdir, (job.cwd,)))
+    out += [("signal", csignal.signal, (number, csignal.SIG_DFL)) for number in _IGNORED_BY_PYTHON]
+    out.append(("PR_SET_DUMPABLE", prctl.set_dumpable, (False,)))  # no core of a failed exec; exec sets it again
+    if domain is not None:
+        out.append(("Landlock", domain.restrict, ()))
+    for kind, soft, hard in plan.rlimits:
+        if kind != resource.RLIMIT_NOFILE or not outside:
+            out.append(("setrlimit", resource.setrlimit, (kind, (soft, hard))))
+    return out
+
+
+def failed_start(spawn: Spawn, report: bool, trace: bool) -> None:
+    """Raise for a child that ended before its filter was in force: `Retry` where less may do, else `KernelError`.
+
+    Returns where it was ended by a signal from elsewhere: then its status says so.
+    """
+    if spawn.failure is None:
+        return
+    what, number = spawn.failure
+    if what == "seccomp":
+        if number == errno.EBUSY and report:
+            raise Retry(False, trace, "denials are not reported: this process is under a filter with a listener of its own (EBUSY)")
+        raise seccomp.explain(number, spawn.flags)
+    if what.startswith("chdir"):
+        raise KernelError(f"{what}: {os.strerror(number)}", "give a directory that the command may enter", number)
+    raise KernelError(f"the target could not be confined: {what}: {os.strerror(number)}", "see: seclude doctor", number)
