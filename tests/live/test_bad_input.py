@@ -214,6 +214,14 @@ def test_other_commands(words, told):
     refused(done, 125, told)
 
 
+@pytest.mark.parametrize("command", ["run --policy /dev/stdin -- true", "policy check /dev/stdin"])
+def test_a_policy_from_a_pipe(command, place):
+    good = shell(f"printf 'default allow\\nerrno(EPERM) ptrace\\n' | $SECLUDE {command}", place)
+    assert (good.status, good.stderr) == (0, ""), str(good)
+    wrong = shell(f"printf 'default alow\\n' | $SECLUDE {command}", place)
+    assert "/dev/stdin:1:9: error: expected an action, found 'alow'; did you mean 'allow'?" in wrong.stderr, str(wrong)
+
+
 def test_what_a_user_may_not_read_or_write(place):
     support.need_root()
     (place / "secret.seclude").write_text("default allow\n")

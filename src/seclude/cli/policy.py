@@ -94,15 +94,15 @@ def _show(names: list[str], native: str | None) -> int:
 
 
 def _check(names: list[str], native: str | None, quiet: bool) -> int:
-    from seclude.policy import load
+    from seclude.policy import load, parse
     from seclude.policy.language import is_file, read_file
 
     faulty = False
     for name in names:
-        if is_file(name):
-            read_file(name)  # what cannot be read at all is no fault of the policy: 125
+        # What cannot be read at all is no fault of the policy: 125. A pipe can be read once only.
+        text = read_file(name) if is_file(name) else None
         try:
-            policy = load(name, native=native)
+            policy = load(name, native=native) if text is None else parse(text, name, native=native)
             findings = [*policy.notes, *_shadowed(policy)]
         except PolicyError as error:
             findings, policy = list(error.diagnostics), None
