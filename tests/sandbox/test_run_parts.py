@@ -9,14 +9,17 @@ import sys
 import pytest
 
 import support
+from seclude.bpf.program import Program
 from seclude.compiler.artifact import Artifact
 from seclude.errors import KernelError, PolicyError
+from seclude.kernel import ptrace, seccomp
 from seclude.sandbox import family, wire
-from seclude.sandbox.launch import NotStarted, find_program
+from seclude.sandbox.launch import NotStarted, find_program, mechanisms, refuse_forbidden_start, refuse_without_supervisor
 from seclude.sandbox.limits import Limits
 from seclude.sandbox.report import to_json, to_text
 from seclude.sandbox.result import Job, Result
 from seclude.supervise.describe import quote
+from seclude.supervise.plain import Plain
 from seclude.supervise.record import Denial
 
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -242,3 +245,62 @@ def test_input_that_is_not_read_is_no_error():
 
 
 assert select.POLLIN == 1 and select.POLLOUT == 4, "as the relay writes them"  # noqa: PT018
+
+
+# -- which mechanisms are used: what this kernel has is pretended, since it has all of them
+
+FILTERS = {"allow": 0x7FFF0000, "kill": 0x80000000, "notify": 0x7FC00000, "errno": 0x50001}
+
+
+def always(action):
+    return Plain(Program([(6, 0, 0, FILTERS[action])]).to_bytes())
+
+
+def test_everything_is_used_where_it_is_there():
+    notes: list[str] = []
+    assert mechanisms(job(), always("kill"), notes) == (True, True)
+    assert notes == []
+
+
+def test_a_kernel_without_wait_killable_recv_reports_no_errno(monkeypatch):
+    monkeypatch.setattr(seccomp, "flag_available", lambda flag: flag != seccomp.WAIT_KILLABLE_RECV)
+    notes: list[str] = []
+    assert mechanisms(job(), always("kill"), notes) == (False, True)
+    assert "5.19" in notes[0]
+
+
+def test_a_machine_with_unknown_registers_is_not_traced(monkeypatch):
+    monkeypatch.setattr(ptrace, "supported", lambda: False)
+    notes: list[str] = []
+    assert mechanisms(job(), always("kill"), notes) == (True, False)
+    assert "wait status" in notes[0]
+
+
+def test_a_policy_that_allows_ptrace_is_not_traced():
+    notes: list[str] = []
+    assert mechanisms(job(), always("allow"), notes) == (True, False)
+    assert "allows ptrace" in notes[0]
+
+
+def test_what_was_not_asked_for_is_not_noted():
+    notes: list[str] = []
+    assert mechanisms(job(report=False, ptrace=False), always("allow"), notes) == (False, False)
+    assert notes == []
+
+
+def test_notify_without_a_supervisor_is_refused():
+    with pytest.raises(PolicyError, match="supervisor"):
+        refuse_without_supervisor(always("notify"), "reporting is off")
+    refuse_without_supervisor(always("errno"), "reporting is off")
+
+
+@pytest.mark.parametrize(
+    ("action", "report", "refused"),
+    [("allow", False, False), ("errno", True, False), ("errno", False, True), ("notify", True, False), ("kill", True, True)],
+)
+def test_a_start_that_could_only_fail_is_refused(action, report, refused):
+    if refused:
+        with pytest.raises(PolicyError, match="execve"):
+            refuse_forbidden_start(job(), always(action), (1, 2, 3, 0, 0, 0), report=report)
+    else:
+        refuse_forbidden_start(job(), always(action), (1, 2, 3, 0, 0, 0), report=report)

@@ -77,7 +77,9 @@ def _attempts(
 ) -> Result:  # fmt: skip
     while True:
         if not report:
-            refuse_without_supervisor(plain, "reporting is off" if not job.report else notes[0])
+            refuse_without_supervisor(
+                plain, next((note for note in notes if note.startswith("denials are not reported")), "reporting is off")
+            )
         if not trace and not guarded:
             from seclude.sandbox.guard import guarded as guard
 
