@@ -3,13 +3,15 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from decision_support import ARM, I386, X86_64, boundary_values, outcome, random_lowered, random_program, random_words
+from seclude import abi
 from seclude.bpf import Program, check
 from seclude.bpf.machine import constant_allow, run
 from seclude.compiler import compile_decision
+from seclude.compiler.weights import MODES
 from seclude.decision import from_policy, from_program
 from seclude.decision.value import canonical_value
 from seclude.errors import BudgetError
@@ -29,7 +31,8 @@ def test_filters_do_what_policies_mean(seed, tokens, byteorder, calls):
     rnd = random.Random(seed)
     low = random_lowered(rnd, tokens=tokens, calls=calls, byteorder=byteorder)
     decision = from_policy(low)
-    program = compile_decision(decision, byteorder)
+    profile = {name: rnd.random() ** 8 for name in abi.arch("x86_64").calls()} if rnd.random() < 0.5 else None
+    program = compile_decision(decision, byteorder, optimize_for=rnd.choice(MODES), weights=profile)
     check(program)
     values = boundary_values(low)
     numbers = [(token.token, number) for token in low.tokens for number in token.calls]
