@@ -16,7 +16,17 @@ __all__ = ["main"]
 COMMANDS = {
     "run": "run a program under a policy and explain every denial",
     "compile": "compile a policy into a proven filter: raw, assembly, C, Go, Rust or JSON",
+    "prove": "prove that a filter means exactly what a policy says",
+    "diff": "every call that two policies or filters answer differently",
+    "subset": "whether one filter permits no more than another",
+    "fuse": "one filter in place of several that are stacked",
+    "optimize": "compile an existing filter anew, smaller and faster",
+    "decompile": "any filter as a policy",
     "policy": "list, show and check policies, presets and groups",
+    "dump": "show the filters that a program installs, or that a live process has",
+    "disasm": "print a filter as text that says what each instruction is about",
+    "asm": "assemble a filter from text",
+    "emu": "put one call to a filter, and see every instruction on the way",
     "syscalls": "numbers, prototypes and groups of system calls",
     "doctor": "what this kernel and this user can do",
 }

@@ -108,9 +108,9 @@ def _strictly_within(a: int, b: int) -> bool:
     return a == b or rank(a) < rank(b)
 
 
-def excess(a: Decision, b: Decision, *, strict: bool = False) -> Calls:
-    """The calls for which ``a`` is not within ``b``: empty exactly if `subset` holds."""
-    return difference(a, b).where(lambda x, y: not (_strictly_within if strict else _within)(x, y))
+def excess(a: Decision, b: Decision, *, strict: bool = False) -> Difference:
+    """The calls for which ``a`` is not within ``b``, with both answers: false exactly if `subset` holds."""
+    return difference(a, b).only(lambda x, y: not (_strictly_within if strict else _within)(x, y))
 
 
 def subset(a: Decision, b: Decision, *, strict: bool = False) -> bool:
@@ -153,6 +153,10 @@ class Difference:
 
         with budget("this difference"):
             return calls_with(map_leaves(self.root, choose))
+
+    def only(self, holds: Callable[[int, int], bool]) -> Difference:
+        """The part of the difference where the two RET words fulfil ``holds``."""
+        return self.within(self.where(holds))
 
     def within(self, calls: Calls) -> Difference:
         """The part of the difference that lies in ``calls``."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from seclude.decision.nodes import END, FALSE, LEVEL_SHIFT, Node
+from seclude.decision.nodes import FALSE, LEVEL_SHIFT, Node
 from seclude.decision.value import ARCH, NR
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from seclude.abi import Architecture
     from seclude.abi.prototypes import Parameter
 
-__all__ = ["SystemCall", "architecture_of", "witness"]
+__all__ = ["SystemCall", "architecture_of", "witness", "witness_of"]
 
 _X32_BIT = 0x4000_0000
 _FULL = 0xFFFF_FFFF
@@ -69,6 +69,16 @@ class SystemCall(NamedTuple):
         """The call's name, or its number."""
         arch = self.arch
         return (arch and arch.call_name(self.number)) or (str(self.number) if self.number < 0x8000_0000 else f"{self.number:#x}")
+
+    def clean(self) -> SystemCall:
+        """The same call to the kernel, with every bit zero that it does not read."""
+        from seclude.decision.typed import ignored_bits
+
+        arch = self.arch
+        if arch is None:
+            return self
+        ignored = ignored_bits(arch, arch.call_name(self.number) or "")
+        return self.from_words([word & ~bits for word, bits in zip(self.words, ignored, strict=True)])
 
     def __str__(self) -> str:
         arch = self.arch
@@ -125,12 +135,18 @@ def witness(root: Node) -> SystemCall | None:
     """A member of the set with this diagram, or None where it is empty; every leaf but `FALSE` counts as inside."""
     if root is FALSE:
         return None
+    node, token = _architecture(root)
+    node, number = _number(node, token)
+    return witness_of(node, token, number)
+
+
+def witness_of(region: Node, token: int, number: int) -> SystemCall:
+    """The witness among the calls of this number: ``region`` is what remains, over the instruction pointer and the arguments; not `FALSE`."""
     words = [0] * 16
-    node, words[ARCH] = _architecture(root)
-    node, words[NR] = _number(node, words[ARCH])
-    node, words[3] = _least(node, 16)
+    words[ARCH], words[NR] = token, number
+    node, words[3] = _least(region, 16)
     node, words[2] = _least(node, 24)
-    wanted = _usual(words[ARCH], words[NR])
+    wanted = _usual(token, number)
     for register in range(6):
         level = 32 + 16 * register
         for low, high in (*wanted.get(register, ()), (0, 0)):
@@ -141,7 +157,6 @@ def witness(root: Node) -> SystemCall | None:
         else:
             node, words[5 + 2 * register] = _least(node, level)
             node, words[4 + 2 * register] = _low(node, level + 8, wanted.get(register, ()))
-    assert node.level == END
     return SystemCall.from_words(words)
 
 

@@ -1,0 +1,46 @@
+"""``seclude prove``: does this filter mean exactly what that policy says?"""
+
+from __future__ import annotations
+
+import sys
+
+from seclude.cli.differences import SHOW_OPTIONS, chosen, show
+from seclude.cli.options import Command
+from seclude.cli.sources import READ_OPTIONS, read_sources
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from seclude.cli.options import Arguments
+
+__all__ = ["COMMAND", "main"]
+
+COMMAND = Command(
+    "prove",
+    "prove POLICY FILTER [options]",
+    "Prove that a filter means exactly what a policy says, or show the calls for which it does not.",
+    (*SHOW_OPTIONS, *READ_OPTIONS),
+    epilog="""
+POLICY, FILTER: a policy's file, a preset's name, a raw BPF filter, assembly or a listing of one, a compiled policy, or - (standard input)
+
+The filter is executed symbolically: the proof holds for every architecture, number, argument and instruction pointer.
+
+exit codes: 0 proven, 1 not so: calls that show it are printed, 125 an input that cannot be read, or usage
+""",
+)
+
+
+def main(arguments: Arguments) -> int:
+    """Prove or refute; the exit code."""
+    from seclude.decision import difference
+
+    where = chosen(arguments)
+    a, b = read_sources(arguments, 2)
+    found = difference(a.decision, b.decision).within(where)
+    if found:
+        show(arguments, a, b, found, verdict="not proven", typed=False)
+        return 1
+    if arguments.flag("json"):
+        sys.stdout.write('{"verdict": "proven", "equal": true, "differences": []}\n')
+    else:
+        sys.stdout.write(f"proven: {b.about} means exactly what {a.about} says\n")
+    return 0

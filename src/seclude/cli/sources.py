@@ -1,0 +1,286 @@
+"""What commands that compare filters read: a policy, a preset, BPF bytes or text, a compiled policy; and how they write filters.
+
+What a file holds is seen from its content, never from its name: a compiled policy by its first bytes, BPF by bytes that the kernel would take in
+one of the two byte orders, a listing by its columns, assembly and policies by the words that their lines begin with. ``--from`` says it outright.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from seclude.cli.options import Option
+from seclude.errors import FilterError, InputError, KernelError, UsageError
+
+if TYPE_CHECKING:
+    from seclude.bpf import Program
+    from seclude.cli.options import Arguments
+    from seclude.decision import Decision
+    from seclude.policy import Policy
+
+__all__ = ["EMIT_OPTION", "OUTPUT_OPTION", "READ_OPTIONS", "Source", "read_sources", "write_filter"]
+
+KINDS = ("policy", "raw", "asm", "listing", "compiled")
+READ_OPTIONS = (
+    Option(
+        "--from",
+        "KIND",
+        "what the inputs are, instead of what their content says; given several times: for each in turn",
+        many=True,
+        choices=KINDS,
+    ),
+    Option("--arch", "ARCH", "the architecture that 'native' means in policies, and whose byte order raw filters have"),
+    Option("--byteorder", "ORDER", "the byte order of raw filters", choices=("little", "big")),
+)
+OUTPUT_OPTION = Option("--output, -o", "FILE", "where to write the filter ('-': standard output)")
+EMIT_OPTION = Option("--emit", "FORM", "what to write", default="raw", choices=("raw", "asm", "c", "go", "rust", "json"))
+
+#: 4096 instructions are 32 KiB; text needs more
+_LARGEST = 4 << 20
+_LISTING = re.compile(r"^\s*\d+:\s+0x([0-9a-fA-F]{1,4})\s+0x([0-9a-fA-F]{1,2})\s+0x([0-9a-fA-F]{1,2})\s+0x([0-9a-fA-F]{1,8})(?:\s|$)")
+_POLICY = re.compile(
+    r"\s*(?:(?:allow|log|notify|kill|kill_thread|kill_process|default|arch|badarch|x32|unknown|negative|tables|include|on)\s+[^=\s]"
+    r"|(?:errno|trap|trace)\s*\(|(?:trap|trace)\s+[^=\s])"
+)
+_ASSEMBLY = re.compile(
+    r"\s*(?:\.(?:arch|byteorder|insn)\b|return\b|ret\b|goto\b|jmp\b|if\s*\(|[AX]\s*[-+*/%&|^<>]*=|mem\[|\w+:\s*(?:$|#)|A\s*[!=<>&])"
+)
+
+
+class Source(NamedTuple):
+    """One input: its name as given, its kind, what it means, and the policy or the program that it is."""
+
+    name: str
+    kind: str
+    decision: Decision
+    policy: Policy | None
+    program: Program | None
+    byteorder: str
+
+    @property
+    def about(self) -> str:
+        """Such as ``container.seclude (policy)`` and ``a.bpf (246 instructions)``."""
+        return f"{self.name} ({f'{len(self.program)} instructions' if self.program is not None else 'policy'})"
+
+
+def read_sources(arguments: Arguments, least: int, most: int | None = None) -> list[Source]:
+    """The command's inputs, of which there are ``least`` to ``most``. Raises `InputError` for what cannot be read."""
+    names = arguments.rest
+    most = least if most is None else most
+    if not least <= len(names) <= most:
+        wanted = f"{least}" if least == most else f"at least {least}"
+        raise UsageError(
+            f"expected {wanted} input{'s' if wanted != '1' else ''}, found {len(names)}", "a policy, a preset's name, or a filter"
+        )
+    kinds = arguments.all("from")
+    if len(kinds) > 1 and len(kinds) != len(names):
+        raise UsageError(f"--from is given {len(kinds)} times for {len(names)} inputs", "give it once for all, or once for each")
+    if names.count("-") > 1:
+        raise UsageError("standard input ('-') can be read only once")
+    arch = arguments.text("arch")
+    if arch is not None:
+        from seclude import abi
+
+        found = abi.arch(arch)
+        order = arguments.text("byteorder") or found.byteorder
+        if order != found.byteorder:
+            raise UsageError(f"{found.name} is {found.byteorder} endian, and --byteorder says {order}")
+        native: str | None = found.name
+        byteorder: str | None = order
+    else:
+        native, byteorder = None, arguments.text("byteorder")
+    return [_read(name, kinds[min(i, len(kinds) - 1)] if kinds else None, native, byteorder) for i, name in enumerate(names)]
+
+
+def _read(name: str, kind: str | None, native: str | None, byteorder: str | None) -> Source:
+    from seclude.policy import PRESETS, load
+
+    if kind in (None, "policy") and name in PRESETS:
+        return _of_policy(name, load(name, native=native))
+    raw = _bytes(name)
+    kind = kind or _kind(name, raw)
+    match kind:
+        case "policy":
+            from seclude.policy import parse
+
+            return _of_policy(name, parse(raw, name, native=native))
+        case "compiled":
+            from seclude.compiler.artifact import Artifact
+
+            artifact = Artifact.from_bytes(raw)
+            return _of_program(name, kind, artifact.plain, artifact.byteorder)
+        case "raw":
+            return _of_program(name, kind, raw, byteorder)
+    from seclude.bpf import Program, check
+    from seclude.bpf.assembler import assemble
+    from seclude.decision import from_program
+
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise FilterError(f"{name}: not a text: byte {error.start} is not UTF-8") from None
+    if kind == "asm":
+        program = assemble(text, file=name, arch=native, byteorder=byteorder)
+    else:
+        program = Program(_listed(name, text), byteorder or sys.byteorder)
+    _checked(name, lambda: check(program))
+    return Source(name, kind, from_program(program), None, program, program.byteorder)
+
+
+def _of_policy(name: str, policy: Policy) -> Source:
+    from seclude.decision import from_policy
+
+    return Source(name, "policy", from_policy(policy), policy, None, policy.architectures[0].byteorder)
+
+
+def _of_program(name: str, kind: str, raw: bytes, byteorder: str | None) -> Source:
+    from seclude.bpf import Program, check
+    from seclude.decision import from_program
+
+    order = byteorder or _order(raw) or sys.byteorder
+    program: Program = _checked(name, lambda: Program.from_bytes(raw, order))
+    _checked(name, lambda: check(program))
+    return Source(name, kind, from_program(program), None, program, order)
+
+
+def _checked(name: str, make):  # type: ignore[no-untyped-def]
+    """What ``make`` returns; its fault names the file."""
+    try:
+        return make()
+    except FilterError as error:
+        raise FilterError(f"{name}: {error}") from None
+
+
+def _bytes(name: str) -> bytes:
+    try:
+        if name == "-":
+            raw = sys.stdin.buffer.read(_LARGEST + 1)
+        else:
+            with open(name, "rb") as file:
+                raw = file.read(_LARGEST + 1)
+    except FileNotFoundError:
+        from seclude.errors import nearest
+        from seclude.policy import PRESETS
+
+        guess = nearest(name, PRESETS)
+        hint = f"; did you mean the preset {guess!r}?" if guess else ""
+        raise InputError(f"{name}: no such file, and no preset of that name{hint}", f"presets: {', '.join(PRESETS)}") from None
+    except OSError as error:
+        raise InputError(f"{name}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise InputError(f"{name!r}: {error}") from None
+    if len(raw) > _LARGEST:
+        raise InputError(f"{name}: larger than {_LARGEST >> 20} MiB", "a filter has at most 4096 instructions, 32 KiB")
+    return raw
+
+
+def _kind(name: str, raw: bytes) -> str:
+    from seclude.compiler.artifact import MAGIC
+
+    if raw.startswith(MAGIC):
+        return "compiled"
+    if not raw:
+        raise InputError(f"{name}: the file is empty")
+    if _order(raw) is not None:
+        return "raw"
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        # Not text, and no kernel would take it: the reader of filters says what is wrong with it.
+        return "raw"
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    if any(_LISTING.match(line) for line in lines):
+        return "listing"
+    for line in lines:
+        if _ASSEMBLY.match(line):
+            return "asm"
+        if _POLICY.match(line):
+            return "policy"
+    raise InputError(f"{name}: neither a policy nor a filter", f"say what it is: --from {' | '.join(KINDS)}")
+
+
+def _order(raw: bytes) -> str | None:
+    """The byte order in which these bytes are a filter that the kernel would take, this machine's first; None where they are none."""
+    from seclude.bpf import Program, check
+
+    if len(raw) % 8 or not raw:
+        return None
+    for order in (sys.byteorder, "big" if sys.byteorder == "little" else "little"):
+        try:
+            check(Program.from_bytes(raw, order))
+        except FilterError:
+            continue
+        return order
+    return None
+
+
+def _listed(name: str, text: str) -> list[tuple[int, int, int, int]]:
+    """The instructions of a listing: a number and four hexadecimal fields a line; other lines are headings."""
+    out = []
+    for line in text.splitlines():
+        match = _LISTING.match(line)
+        if match:
+            code, jt, jf, k = (int(field, 16) for field in match.groups())
+            out.append((code, jt, jf, k))
+    if not out:
+        raise FilterError(f"{name}: no line of it is an instruction", "a line reads:  0000: 0x20 0x00 0x00 0x00000004")
+    return out
+
+
+# ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def require_output(arguments: Arguments, command: str) -> str:
+    """The FILE of ``-o``. Raises `UsageError` where it is missing, or a terminal would get bytes."""
+    target = arguments.text("output")
+    if target is None:
+        raise UsageError(f"seclude {command}: say where the filter goes: -o FILE", "'-' is standard output")
+    if target == "-" and arguments.text("emit") == "raw" and sys.stdout.isatty():
+        raise UsageError(f"seclude {command}: a filter is binary, and standard output is a terminal", "give -o FILE, or --emit asm")
+    return target
+
+
+def write_filter(arguments: Arguments, program: Program, target: str) -> None:
+    """Write the program in the form that ``--emit`` names: to standard output for ``-``, else to a file, whole or not at all."""
+    from seclude.compiler.emit import emitted
+
+    raw = emitted(program, arguments.text("emit") or "raw", "filter")
+    if target == "-":
+        sys.stdout.flush()
+        sys.stdout.buffer.write(raw)
+        sys.stdout.buffer.flush()
+    else:
+        write_file(target, raw)
+
+
+def write_file(target: str, raw: bytes) -> None:
+    """Replace ``target`` in one step, so that nobody ever reads half of it; a device or a pipe is written to. Raises `KernelError`."""
+    import stat
+    import tempfile
+
+    try:
+        path = os.path.realpath(target)
+        mode = os.stat(path).st_mode if os.path.exists(path) else None
+        if mode is not None and not stat.S_ISREG(mode):
+            with open(path, "wb") as file:
+                file.write(raw)
+            return
+        descriptor, fresh = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=os.path.dirname(path))
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(raw)
+            if mode is None:
+                mask = os.umask(0)
+                os.umask(mask)
+                mode = 0o666 & ~mask
+            os.chmod(fresh, stat.S_IMODE(mode))
+            os.replace(fresh, path)
+        except BaseException:
+            os.unlink(fresh)
+            raise
+    except OSError as error:
+        raise KernelError(f"cannot write {target}: {error.strerror or error}", errno=error.errno or 0) from None

@@ -1,0 +1,145 @@
+"""A difference as a person reads it: which calls are answered differently, when, and one concrete call each that shows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from seclude.decision.clauses import spell
+from seclude.decision.compare import action_class, pair
+from seclude.decision.nodes import END, FALSE, TRUE, Node, boolean, budget, reachable
+from seclude.decision.ops import map_leaves
+from seclude.decision.parts import TooManyRunsError, runs
+from seclude.decision.value import NR
+from seclude.decision.witness import SystemCall, architecture_of, witness, witness_of
+from seclude.errors import BudgetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from seclude.abi import Architecture
+    from seclude.decision.compare import Difference
+
+__all__ = ["Change", "changes"]
+
+_FULL = 0xFFFF_FFFF
+
+
+class Change(NamedTuple):
+    """Calls that A answers with ``a`` and B with ``b`` (RET words), all under the same circumstances.
+
+    ``tokens``: the AUDIT_ARCH tokens from first to last; ``arch``: the architecture where there is one and it is known. ``numbers``: runs of
+    call numbers, both ends included. ``region`` is where in the arguments, as a diagram. ``witness`` is one of the calls.
+    """
+
+    tokens: tuple[int, int]
+    arch: Architecture | None
+    numbers: tuple[tuple[int, int], ...]
+    region: Node
+    a: int
+    b: int
+    witness: SystemCall
+
+    @property
+    def sign(self) -> str:
+        """``+`` where B permits more, ``-`` where it permits less, ``~`` where only the answer is another."""
+        before, after = action_class(self.a), action_class(self.b)
+        return "+" if after > before else "-" if after < before else "~"
+
+    @property
+    def condition(self) -> str:
+        """When, in the policy language; "" where it does not depend on the arguments, or takes too long to say."""
+        from seclude.policy.printer import print_condition
+
+        if self.region is TRUE:
+            return ""
+        call = (self.arch and self.arch.call_name(self.witness.number)) or ""
+        try:
+            with budget("the condition of a difference"):
+                return print_condition(spell(self.region, self.arch, call))
+        except BudgetError:
+            return ""
+
+    def names(self) -> list[str]:
+        """The calls by name, and numbers without a name as ``first..last``."""
+        out: list[str] = []
+        for first, last in self.numbers:
+            at = first
+            for number in sorted(n for n in (self.arch.calls().values() if self.arch else ()) if first <= n <= last):
+                if number > at:
+                    out.append(_run(at, number - 1))
+                out.append((self.arch and self.arch.call_name(number)) or str(number))
+                at = number + 1
+            if at <= last:
+                out.append(_run(at, last))
+        return out
+
+
+def _run(first: int, last: int) -> str:
+    shown = [str(number) if number < 0x10000 else f"{number:#x}" for number in (first, last)]
+    return shown[0] if first == last else "..".join(shown)
+
+
+def changes(difference: Difference) -> list[Change]:
+    """The whole difference, by architecture and number; calls that change alike stand together. Raises `BudgetError`."""
+    with budget("the list of differences"):
+        try:
+            return list(_changes(difference.root))
+        except TooManyRunsError:
+            return list(_by_answers(difference.root))
+
+
+def _changes(root: Node) -> Iterator[Change]:
+    for first, last, kid in runs(root, 1):
+        # (answers, region, side of x86_64's token) → runs of numbers
+        groups: dict[tuple[int, Node, bool], list[tuple[int, int]]] = {}
+        memo: dict[Node, list[tuple[int, Node]]] = {}
+        for low, high, node in runs(kid, NR):
+            if node is FALSE:
+                continue
+            if node not in memo:
+                memo[node] = _regions(node)
+            for answers, region in memo[node]:
+                for side, start, end in _sides(low, high):
+                    groups.setdefault((answers, region, side), []).append((start, end))
+        for (answers, region, _), numbers in groups.items():
+            call = _witness(first, last, numbers, region)
+            arch = call.arch if first == last else None
+            yield Change((first, last), arch, tuple(numbers), region, answers >> 32 & _FULL, answers & _FULL, call)
+
+
+def _sides(low: int, high: int) -> Iterator[tuple[bool, int, int]]:
+    """The run cut where x32's numbers begin and end."""
+    for side, first, last in ((False, 0, 0x3FFF_FFFF), (True, 0x4000_0000, 0x7FFF_FFFF), (False, 0x8000_0000, _FULL)):
+        if low <= last and high >= first:
+            yield side, max(low, first), min(high, last)
+
+
+def _regions(node: Node) -> list[tuple[int, Node]]:
+    if node.level == END:
+        return [(node.value, TRUE)]
+    leaves = [one for one in reachable([node]) if one.level == END and one is not FALSE]
+    return [(leaf.value, _only(node, leaf)) for leaf in sorted(leaves, key=lambda one: one.value)]
+
+
+def _only(node: Node, leaf: Node) -> Node:
+    return map_leaves(node, lambda one: boolean(one is leaf))
+
+
+def _witness(first: int, last: int, numbers: list[tuple[int, int]], region: Node) -> SystemCall:
+    from seclude import abi
+
+    token = first if first == last else next((one.token for one in (abi.arch("x86_64"), *abi.ALL) if first <= one.token <= last), first)
+    for low, high in numbers:
+        arch = architecture_of(token, low)
+        named = min((n for n in (arch.calls().values() if arch else ()) if low <= n <= high), default=None)
+        if named is not None:
+            return witness_of(region, token, named)
+    return witness_of(region, token, numbers[0][0])
+
+
+def _by_answers(root: Node) -> Iterator[Change]:
+    """For filters that look at single bits of numbers: one change for each pair of answers, with no more than its witness."""
+    for leaf in sorted((one for one in reachable([root]) if one.level == END and one is not FALSE), key=lambda one: one.value):
+        call = witness(_only(root, leaf))
+        assert call is not None
+        yield Change((0, _FULL), None, ((0, _FULL),), FALSE, *pair(leaf), call)

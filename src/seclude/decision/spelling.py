@@ -1,0 +1,338 @@
+"""A set of values of one register, as a condition of the policy language.
+
+The same set has many spellings: ``x in {1, 2, 3}``, ``x in 1..3``, ``x & 0xf == 2``, ``x != 0``. Each kind that fits is tried and the shortest
+text wins, since what was written by a person is nearly always the shortest. Where none fits, the set is split: at bits that all
+its members (or all others) share, else at its leading digit. Every spelling is exact.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from seclude.decision.calls import count
+from seclude.decision.nodes import FALSE, LEVEL_SHIFT, TRUE, Node, make, reachable
+from seclude.decision.ops import invert
+from seclude.errors import BudgetError
+from seclude.policy.nodes import And, Binary, Comparison, Literal, Name, Not, Or, Range, Set, Unary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from seclude.decision.vocabulary import Term, Vocabulary
+    from seclude.policy.nodes import Condition, Expression
+
+__all__ = ["TERMS", "Speller", "cost", "join_and", "join_or"]
+
+#: comparisons in one condition beyond which nobody calls it one
+TERMS = 4000
+#: values listed one by one
+_LISTED = 600
+#: ranges listed one by one
+_RANGES = 64
+
+
+def join_or(parts: list[Condition]) -> Condition:
+    """``a or b or c``, flattened."""
+    flat = [inner for part in parts for inner in (part.parts if isinstance(part, Or) else (part,))]
+    return flat[0] if len(flat) == 1 else Or(tuple(flat))
+
+
+def join_and(parts: list[Condition]) -> Condition:
+    """``a and b and c``, flattened."""
+    flat = [inner for part in parts for inner in (part.parts if isinstance(part, And) else (part,))]
+    return flat[0] if len(flat) == 1 else And(tuple(flat))
+
+
+def cost(node: Condition | Set | Range) -> int:
+    """How much there is to read: a number costs more than a name, a long one more than a short one."""
+    match node:
+        case Name():
+            return 2
+        case Literal(value=value):
+            return 3 + value.bit_length() // 12 if value else 1
+        case Set(items=items):
+            return 1 + sum(map(cost, items))
+        case Range(low=low, high=high):
+            return 2 + cost(low) + cost(high)
+        case Comparison(first=first, rest=rest):
+            return 1 + cost(first) + sum(cost(right) + (op == "not in") for op, right in rest)
+        case And(parts=parts) | Or(parts=parts):
+            return 1 + sum(map(cost, parts))
+        case Binary(left=left, right=right):
+            return 1 + cost(left) + cost(right)
+        case Not(part=part) | Unary(part=part):
+            return 1 + cost(part)
+
+
+class Speller:
+    """Spells sets of one call's registers. One for each condition: it counts what it writes against `TERMS`."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        self.left = TERMS
+        self.known: dict[Node, Condition] = {}
+
+    def condition(self, inside: Node) -> Condition:
+        """Where the register that ``inside`` asks about is in it. ``inside`` depends on that one register and is not constant."""
+        found = self.known.get(inside)
+        if found is None:
+            self.left -= 1
+            if self.left < 0:
+                raise BudgetError(f"a condition on {self.vocabulary.call or 'this call'} has more than {TERMS} terms")
+            found = self.known[inside] = _Set(inside, self).spell()
+        return found
+
+
+def register_of(level: int) -> int:
+    """The register (0..5, -1 for the instruction pointer) that a level of a diagram belongs to."""
+    return level // 16 - 2
+
+
+class _Set:
+    """One set: its diagram, which bits it depends on, and the values of those bits."""
+
+    def __init__(self, inside: Node, speller: Speller) -> None:
+        self.inside = inside
+        self.speller = speller
+        self.base = inside.level // 16 * 16
+        self.mask = _support(inside)
+        self.size = 1 << self.mask.bit_count()
+        self.members = count(inside, self.base, self.base + 16) >> (64 - self.mask.bit_count())
+        zero = self.members in (1, self.size - 1) and (_at(inside, self.base, 0) is TRUE) == (self.members == 1)
+        self.term: Term = speller.vocabulary.term(register_of(inside.level), self.mask >> 32, self.mask & 0xFFFF_FFFF, zero=zero)
+
+    def spell(self) -> Condition:
+        found = list(self._spellings())
+        if not found:
+            found = list(self._split()) or [self._by_digit()]
+        return min(found, key=cost)
+
+    # A value is up to 64 bits: the high word's digits come first, as in the diagram.
+
+    def _spellings(self) -> Iterator[Condition]:
+        masked = self._masked(self.mask)
+        if self.members <= _LISTED:
+            yield self._listed(masked, self.inside, "==", "in")
+        if self.size - self.members <= _LISTED:
+            yield self._listed(masked, invert(self.inside), "!=", "not in")
+        if self.term.pointer:
+            return
+        bits = self.mask.bit_length()
+        for node, positive in ((self.inside, True), (invert(self.inside), False)):
+            ranges = _ranges(node, self.base, bits)
+            if ranges is not None and (positive or len(ranges) == 1):
+                yield self._ranges(ranges, bits, positive)
+
+    def _masked(self, mask: int) -> Expression:
+        if mask == (1 << self.term.width) - 1:
+            return self.term.name
+        return Binary("&", self.term.name, self.term.mask(mask))
+
+    def _listed(self, left: Expression, node: Node, one: str, many: str) -> Condition:
+        values = list(_values(node, self.base, self.mask))
+        numbers = [self.term.number(value, self.mask) for value in values]
+        return Comparison(left, ((one, numbers[0]) if len(numbers) == 1 else (many, Set(tuple(numbers))),))
+
+    def _ranges(self, ranges: list[tuple[int, int]], bits: int, positive: bool) -> Condition:
+        whole = bits == self.term.width
+        left = self.term.name if whole else self._masked((1 << bits) - 1)
+        top = (1 << bits) - 1
+        half = 1 << (bits - 1)
+        if whole and self.term.signed:
+            # In signed order: what lies above the middle comes first.
+            parts = [piece for low, high in ranges for piece in _apart(low, high, half)]
+            pieces = [(low - 2 * half if low >= half else low, high - 2 * half if high >= half else high) for low, high in parts]
+            ranges = _merged(sorted(pieces))
+            lowest, highest = -half, half - 1
+        else:
+            lowest, highest = 0, top
+        ordered = whole or not self.term.signed
+        out: list[Condition] = []
+        single: list[int] = []
+        for low, high in ranges:
+            if low == high:
+                single.append(low)
+            elif ordered and low == lowest:
+                # "< 0" rather than "<= -1", "<= 4096" rather than "< 4097": the rounder number, in binary.
+                strict = high + 1 == 0 or (high + 1).bit_count() < high.bit_count() if high >= -1 else False
+                word = ("<" if strict else "<=") if positive else (">=" if strict else ">")
+                out.append(Comparison(left, ((word, self._end(high + strict)),)))
+            elif ordered and high == highest:
+                strict = low > 0 and (low - 1).bit_count() < low.bit_count()
+                word = (">" if strict else ">=") if positive else ("<=" if strict else "<")
+                out.append(Comparison(left, ((word, self._end(low - strict)),)))
+            else:
+                out.append(Comparison(left, (("in" if positive else "not in", Range(self._end(low), self._end(high))),)))
+        numbers = [self.term.number(value & ((1 << self.term.width) - 1), top) for value in single]
+        if len(numbers) == 1:
+            out.insert(0, Comparison(left, (("==" if positive else "!=", numbers[0]),)))
+        elif numbers:
+            out.insert(0, Comparison(left, (("in" if positive else "not in", Set(tuple(numbers))),)))
+        return join_or(out)
+
+    def _end(self, value: int) -> Literal:
+        return Literal(value) if value < 0 else self.term.plain(value)
+
+    def _split(self) -> Iterator[Condition]:
+        """The set, or everything else, has bits that are the same throughout: one test for those, another for the rest."""
+        if self.term.pointer:
+            return
+        for node, one, join in ((self.inside, "==", join_and), (invert(self.inside), "!=", join_or)):
+            fixed, value = _fixed(node, self.base)
+            if fixed:
+                rest = _without(node, self.base, fixed, value)
+                if rest is not TRUE:
+                    test = Comparison(self._masked(fixed), ((one, self.term.plain(value)),))
+                    yield join([test, self.speller.condition(rest if one == "==" else invert(rest))])
+
+    def _by_digit(self) -> Condition:
+        shift = LEVEL_SHIFT[self.inside.level] + (32 if self.inside.level < self.base + 8 else 0)
+        groups: dict[Node, list[int]] = {}
+        for digit, kid in enumerate(self.inside.kids):
+            groups.setdefault(kid, []).append(digit)
+        out: list[Condition] = []
+        left = Binary("&", self.term.name, self.term.plain(15 << shift))
+        for kid, digits in groups.items():
+            if kid is FALSE:
+                continue
+            values = [self.term.plain(digit << shift) for digit in digits]
+            test = Comparison(left, (("==", values[0]) if len(values) == 1 else ("in", Set(tuple(values))),))
+            out.append(test if kid is TRUE else join_and([test, self.speller.condition(kid)]))
+        return join_or(out)
+
+
+def _shift(level: int, base: int) -> int:
+    """How far a digit lies from the right end of the 64-bit register."""
+    return LEVEL_SHIFT[level] + (32 if level < base + 8 else 0)
+
+
+def _support(inside: Node) -> int:
+    """The bits of the 64-bit register that matter."""
+    base = inside.level // 16 * 16
+    mask = 0
+    for node in reachable([inside]):
+        if node.kids:
+            shift = _shift(node.level, base)
+            for bit in (1, 2, 4, 8):
+                if not mask >> shift & bit and any(node.kids[digit] is not node.kids[digit ^ bit] for digit in range(16)):
+                    mask |= bit << shift
+    return mask
+
+
+def _at(node: Node, base: int, value: int) -> Node:
+    while node.kids:
+        node = node.kids[value >> _shift(node.level, base) & 15]
+    return node
+
+
+def _values(node: Node, base: int, mask: int) -> Iterator[int]:
+    """The members whose other bits are zero, ascending."""
+
+    def walk(node: Node, level: int, value: int) -> Iterator[int]:
+        if node is FALSE:
+            return
+        if level == base + 16:
+            yield value
+            return
+        shift = _shift(level, base)
+        bits = mask >> shift & 15
+        for digit in range(16):
+            if not digit & ~bits:
+                kid = node.kids[digit] if node.level == level else node
+                yield from walk(kid, level + 1, value | digit << shift)
+
+    return walk(node, base, 0)
+
+
+def _ranges(node: Node, base: int, bits: int) -> list[tuple[int, int]] | None:
+    """The values of the lowest ``bits`` bits that are inside, as inclusive ranges; None where there are more than `_RANGES`."""
+    out: list[tuple[int, int]] = []
+
+    def walk(node: Node, level: int, first: int) -> bool:
+        if node is FALSE:
+            return True
+        if node is TRUE:
+            last = first + (1 << min(4 * (base + 16 - level), bits)) - 1
+            if out and out[-1][1] + 1 == first:
+                out[-1] = (out[-1][0], last)
+            else:
+                out.append((first, last))
+            return len(out) <= _RANGES
+        shift = _shift(level, base)
+        if shift >= bits:
+            return walk(node if node.level > level else node.kids[0], level + 1, first)
+        for digit in range(1 << min(4, bits - shift)):
+            kid = node.kids[digit] if node.level == level else node
+            if not walk(kid, level + 1, first + (digit << shift)):
+                return False
+        return True
+
+    return out if walk(node, base, 0) else None
+
+
+def _apart(low: int, high: int, at: int) -> Iterator[tuple[int, int]]:
+    if low < at <= high:
+        yield low, at - 1
+        yield at, high
+    else:
+        yield low, high
+
+
+def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    out: list[tuple[int, int]] = []
+    for low, high in ranges:
+        if out and out[-1][1] + 1 == low:
+            out[-1] = (out[-1][0], high)
+        else:
+            out.append((low, high))
+    return out
+
+
+def _fixed(inside: Node, base: int) -> tuple[int, int]:
+    """The bits that all members share, and their values."""
+    memo: dict[Node, tuple[int, int]] = {}
+
+    def walk(node: Node) -> tuple[int, int]:
+        # (bits set in some member, bits clear in some member), of the digits from this node on; skipped digits are both.
+        if node is TRUE:
+            return 0, 0
+        found = memo.get(node)
+        if found is None:
+            shift = _shift(node.level, base)
+            ones = zeros = 0
+            for digit, kid in enumerate(node.kids):
+                if kid is not FALSE:
+                    below = walk(kid)
+                    free = _between(node.level + 1, kid, base)
+                    ones |= digit << shift | below[0] | free
+                    zeros |= (15 ^ digit) << shift | below[1] | free
+            found = memo[node] = (ones, zeros)
+        return found
+
+    ones, zeros = walk(inside)
+    free = _between(base, inside, base)
+    fixed = ~((ones | free) & (zeros | free)) & ((1 << 64) - 1)
+    return fixed, ones & fixed
+
+
+def _between(level: int, kid: Node, base: int) -> int:
+    """The bits of the digits from ``level`` up to ``kid``, on which nothing depends."""
+    last = min(kid.level, base + 16)
+    return sum(15 << _shift(skipped, base) for skipped in range(level, last))
+
+
+def _without(inside: Node, base: int, fixed: int, value: int) -> Node:
+    """The set with the fixed bits set free."""
+    memo: dict[Node, Node] = {}
+
+    def walk(node: Node) -> Node:
+        if not node.kids:
+            return node
+        found = memo.get(node)
+        if found is None:
+            shift = _shift(node.level, base)
+            bits, wanted = fixed >> shift & 15, value >> shift & 15
+            found = memo[node] = make(node.level, tuple([walk(node.kids[digit & ~bits | wanted & bits]) for digit in range(16)]))
+        return found
+
+    return walk(inside)
