@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -368,6 +370,33 @@ def test_a_fork_bomb_is_ended_with_all_its_processes(nobody, place):
     done = go(row, place, nobody=nobody)
     assert (done.status, done.stdout) == (124, ""), str(done)
     assert "ended by the limit wall" in done.stderr
+
+
+BUSY = r"""
+#include <stdio.h>
+#include <sys/socket.h>
+int main(void) {
+    socket(AF_INET, SOCK_STREAM, 0);
+    puts("ready");
+    fflush(stdout);
+    for (;;) socket(AF_INET, SOCK_STREAM, 0);
+}
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("--no-ptrace",)], ids=["traced", "not traced"])
+def test_the_report_outlives_a_signal_to_the_whole_group(options, place):
+    # As timeout(1) and a service manager send it, more than once, while denied calls come as fast as they can.
+    words = [sys.executable, "-m", "seclude", "run", *options, "--", c_program(BUSY)]
+    child = support.start(words, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    assert child.stdout.readline() == b"ready\n"
+    for _ in range(3):
+        os.killpg(child.pid, signal.SIGTERM)
+    _, told = child.communicate(timeout=30)
+    assert child.returncode == 128 + signal.SIGTERM, told.decode()
+    assert "denied " in told.decode()
+    assert "seclude: the command was ended by SIGTERM" in told.decode()
+    assert left(place) == []
 
 
 def test_a_setuid_program_gains_nothing(place):
