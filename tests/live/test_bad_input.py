@@ -338,7 +338,7 @@ def test_no_more_processes_for_this_user(place):
     done = support.run(
         ["prlimit", "--nproc=1:1", support.nobody_python(), "-m", "seclude", "run", "--", "true"], cwd=place, nobody=True
     )  # fmt: skip
-    refused(done, 125, "the target could not be started: clone: Resource temporarily unavailable", "ulimit -u")
+    refused(done, 125, "the target could not be started: fork: Resource temporarily unavailable", "ulimit -u")
 
 
 def test_no_more_descriptors(place):
@@ -400,7 +400,7 @@ REFUSING: dict[str, tuple[str, str]] = {
         "errno(EINVAL) seccomp(operation == SECCOMP_GET_ACTION_AVAIL)",
         "kill_process, which this kernel does not know (Linux 4.14)\n  use a newer kernel, or accept less by naming a substitute: --allow-weaker kill_process=trap",
     ),
-    "no new processes": ("errno(EPERM) clone", "the target could not be started: clone: Operation not permitted"),
+    "no new processes": ("errno(EPERM) clone", "could not be started: fork: Operation not permitted"),
     "no no_new_privs": ("errno(EINVAL) prctl(option == PR_SET_NO_NEW_PRIVS)", "no_new_privs: Invalid argument"),
     "no subreaper": ("errno(EINVAL) prctl(option == PR_SET_CHILD_SUBREAPER)", "PR_SET_CHILD_SUBREAPER"),
     "no signalfd": ("errno(ENOSYS) signalfd, signalfd4", "signalfd4: ENOSYS"),

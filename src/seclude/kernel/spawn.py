@@ -38,11 +38,17 @@ if TYPE_CHECKING:
 
     Step = tuple[str, Callable[..., object], tuple[object, ...]]
 
-__all__ = ["Spawn", "call_of_exec", "close_at_exec"]
+__all__ = ["Spawn", "call_of_exec", "close_at_exec", "no_process"]
 
 CLONE_FILES = 0x400
 _STEP, _ERRNO, _LISTENER, _INSTALLED = range(4)
 _PR_SET_DUMPABLE = 4
+
+
+def no_process(call: str, number: int) -> KernelError:
+    """The error where ``call`` (clone, fork) made no process: ``number`` is its errno."""
+    remedy = "too many processes for this user or machine: see ulimit -u" if number == errno.EAGAIN else "see: seclude doctor"
+    return KernelError(f"the target could not be started: {call}: {os.strerror(number)}", remedy, number)
 
 
 class Spawn:
@@ -123,10 +129,7 @@ class Spawn:
         if collecting:
             gc.enable()
         if pid < 0:
-            raise KernelError(
-                f"the target could not be started: clone: {os.strerror(-pid)}",
-                "too many processes for this user or machine: see ulimit -u" if -pid == errno.EAGAIN else "see: seclude doctor", -pid,
-            )  # fmt: skip
+            raise no_process("clone", -pid)
         self.pid = pid
         return pid
 
