@@ -153,20 +153,33 @@ def test_a_killed_supervisor_leaves_nobody(options, nobody):
     supervisor.stdout.close()
 
 
-def test_the_guarded_supervisor_killed_is_told_and_leaves_nobody():
+def supervisor_of(command):
+    """The process between the command, which guards it, and the target."""
+    with open(f"/proc/{command.pid}/task/{command.pid}/children") as children:
+        (supervisor,) = children.read().split()
+    return int(supervisor)
+
+
+@pytest.mark.parametrize("options", MODES)
+@pytest.mark.parametrize("victim", ["daemon", "untraced"])
+def test_the_supervisor_alone_killed_is_told_and_leaves_nobody(options, victim):
+    target = (
+        [python(), "-c", DAEMON + "signal.pause()"]
+        if victim == "daemon"
+        else [c_program(UNTRACED.replace("return read", "for (;;) pause(); return read"))]
+    )
     command = support.start(
-        [sys.executable, "-m", "seclude", "run", "--policy", policy(ALLOW), "--no-ptrace", "--", python(), "-c", DAEMON + "signal.pause()"],
+        [sys.executable, "-m", "seclude", "run", "--policy", policy(ALLOW), *options, "--", *target],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert command.stdout is not None
-    daemon = os.pidfd_open(int(command.stdout.readline()))
-    with open(f"/proc/{command.pid}/task/{command.pid}/children") as children:
-        os.kill(int(children.read().split()[0]), signal.SIGKILL)
+    left = os.pidfd_open(int(command.stdout.readline()))
+    os.kill(supervisor_of(command), signal.SIGKILL)
     _, told = command.communicate(timeout=support.PATIENCE)
     assert command.returncode == 125
     assert b"supervisor was killed" in told
-    assert gone(daemon, 0)
-    os.close(daemon)
+    assert gone(left, 0)
+    os.close(left)
 
 
 @pytest.mark.parametrize("options", MODES)
@@ -201,12 +214,14 @@ class Terminal:
 @pytest.mark.parametrize("options", MODES)
 def test_control_c_in_a_terminal_reaches_the_target_once(options):
     victim = "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])\nprint('ready', flush=True)\nsignal.sigwait([signal.SIGINT])\nprint('again' if signal.sigtimedwait([signal.SIGINT], 0.1) else 'seen once', flush=True)"
+    words = [sys.executable, "-m", "seclude", "run", "--policy", policy(ALLOW), *options, "--", python(), "-c", victim]
     pid, master = pty.fork()
     if pid == 0:
-        os.environ["PYTHONPATH"] = str(support.ROOT / "src")
-        os.execv(
-            sys.executable, [sys.executable, "-m", "seclude", "run", "--policy", policy(ALLOW), *options, "--", python(), "-c", victim]
-        )
+        try:
+            os.environ["PYTHONPATH"] = str(support.ROOT / "src")
+            os.execv(words[0], words)
+        finally:
+            os._exit(99)
     settings = termios.tcgetattr(master)
     settings[3] &= ~termios.ECHO
     termios.tcsetattr(master, termios.TCSANOW, settings)
@@ -219,29 +234,38 @@ def test_control_c_in_a_terminal_reaches_the_target_once(options):
     assert os.waitstatus_to_exitcode(status) == 0
 
 
-def test_control_z_stops_the_whole_job_and_fg_continues_it():
+def little_shell(words):
+    """Run a job in a group of its own in the foreground; when it stops, say so and continue it. Its exit code."""
+    os.environ["PYTHONPATH"] = str(support.ROOT / "src")
+    job = os.fork()
+    if job == 0:
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        os.tcsetpgrp(0, os.getpid())
+        signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+        os.execv(words[0], words)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    _, status = os.waitpid(job, os.WUNTRACED)
+    os.tcsetpgrp(0, os.getpid())
+    os.write(1, b"stopped\n" if os.WIFSTOPPED(status) else b"ended\n")
+    os.tcsetpgrp(0, job)
+    os.kill(-job, signal.SIGCONT)
+    _, status = os.waitpid(job, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+@pytest.mark.parametrize("options", MODES)
+def test_control_z_stops_the_whole_job_and_fg_continues_it(options):
     victim = (
         "import signal\nprint('ready', flush=True)\nwhile True:\n line = input()\n print('got', line, flush=True)\n if line == 'end': break"
     )
+    words = [sys.executable, "-m", "seclude", "run", "--policy", policy(ALLOW), *options, "--", python(), "-c", victim]
     pid, master = pty.fork()
     if pid == 0:
-        # A little shell: the job in a group of its own in the foreground, as job control has it.
-        job = os.fork()
-        if job == 0:
-            os.setpgid(0, 0)
-            signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-            os.tcsetpgrp(0, os.getpid())
-            signal.signal(signal.SIGTTOU, signal.SIG_DFL)
-            os.environ["PYTHONPATH"] = str(support.ROOT / "src")
-            os.execv(sys.executable, [sys.executable, "-m", "seclude", "run", "--policy", policy(ALLOW), "--", python(), "-c", victim])
-        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-        _, status = os.waitpid(job, os.WUNTRACED)
-        os.tcsetpgrp(0, os.getpid())
-        os.write(1, b"stopped\n" if os.WIFSTOPPED(status) else b"ended\n")
-        os.tcsetpgrp(0, job)
-        os.kill(-job, signal.SIGCONT)
-        _, status = os.waitpid(job, 0)
-        os._exit(os.waitstatus_to_exitcode(status))
+        try:
+            os._exit(little_shell(words))
+        finally:
+            os._exit(99)
     shown = Terminal(master)
     shown.until(b"ready")
     os.write(master, b"\x1a")
@@ -273,3 +297,24 @@ def test_the_limit_of_files(options):
         python(), "-c", "import resource; print(resource.getrlimit(resource.RLIMIT_NOFILE)); open('/dev/null')", options=("--files", "6")
     )
     assert ran.done.stdout == "(6, 6)\n", str(ran.done)
+
+
+@pytest.mark.parametrize("options", MODES)
+def test_a_program_that_stops_only_itself_stops_the_job(options):
+    # As full-screen programs do in raw mode: the signal is the target's own, and the supervisor is out of its reach.
+    victim = "import os, signal\nprint('ready', flush=True)\nos.kill(0, signal.SIGTSTP)\nline = input()\nprint('got', line, flush=True)"
+    words = [sys.executable, "-m", "seclude", "run", "--policy", policy(ALLOW), *options, "--", python(), "-c", victim]
+    pid, master = pty.fork()
+    if pid == 0:
+        try:
+            os._exit(little_shell(words))
+        finally:
+            os._exit(99)
+    shown = Terminal(master)
+    shown.until(b"ready")
+    shown.until(b"stopped")
+    os.write(master, b"end\n")
+    shown.until(b"got end")
+    status = os.waitpid(pid, 0)[1]
+    os.close(master)
+    assert os.waitstatus_to_exitcode(status) == 0

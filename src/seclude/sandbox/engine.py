@@ -52,8 +52,8 @@ _TERMINAL_STOPS = (csignal.SIGTSTP, csignal.SIGTTIN, csignal.SIGTTOU)
 def execute(job: Job, *, control: int = -1, loaded: Callable[[str], None] | None = None, guarded: bool = False) -> Result:
     """Run ``job`` to its end. ``control``: a descriptor whose end of file means that nobody waits for the result any more.
 
-    ``loaded`` is told, once, what was put in force. ``guarded``: our parent ends what we would leave if we were killed; where it
-    does not, and the target is not traced, a process is forked that does. Raises `SecludeError` where the run is refused; a command that cannot be
+    ``loaded`` is told, once, what was put in force. ``guarded``: our parent ends what we would leave if we were killed; else
+    the run happens in a forked child, which this process guards. Raises `SecludeError` where the run is refused; a command that cannot be
     executed is a `Result` with code 126 or 127.
     """
     notes: list[str] = []
@@ -67,26 +67,23 @@ def execute(job: Job, *, control: int = -1, loaded: Callable[[str], None] | None
         result = Result()
         result.code, result.error = reason.code, str(reason)
         return result
+    if not guarded:
+        from seclude.sandbox.guard import guarded as guard
+
+        if job.mask is None:
+            job.mask = sorted(csignal.pthread_sigmask(csignal.SIG_BLOCK, ()))
+        return guard(lambda channel: _attempts(job, path, plain, notes, channel, loaded))
+    return _attempts(job, path, plain, notes, control, loaded)
+
+
+def _attempts(job: Job, path: bytes, plain: Plain, notes: list[str], control: int, loaded: Callable[[str], None] | None) -> Result:
+    """Start with all that can be used, and with less where that fails before anything of the target ran."""
     report, trace = mechanisms(job, plain, notes)
-    return _attempts(job, path, plain, report, trace, notes, control, loaded, guarded)
-
-
-def _attempts(
-    job: Job, path: bytes, plain: Plain, report: bool, trace: bool, notes: list[str], control: int, loaded: Callable[[str], None] | None,
-    guarded: bool,
-) -> Result:  # fmt: skip
     while True:
         if not report:
             refuse_without_supervisor(
                 plain, next((note for note in notes if note.startswith("denials are not reported")), "reporting is off")
             )
-        if not trace and not guarded:
-            from seclude.sandbox.guard import guarded as guard
-
-            def beside(channel: int, report: bool = report) -> Result:
-                return _attempts(job, path, plain, report, False, notes, channel, loaded, True)
-
-            return guard(beside)
         try:
             return _Run(job, path, plain, report, trace, notes, control, loaded).execute()
         except Retry as retry:
@@ -98,7 +95,7 @@ class _Run:
     """One attempt. The loop's state, and the steps from start to result."""
 
     __slots__ = (
-        "children_before", "control", "cpu_before", "deadline", "ending", "filters_before", "job", "kernel", "limit", "listener", "loaded", "main",
+        "children_before", "continued", "control", "cpu_before", "deadline", "ending", "filters_before", "job", "kernel", "limit", "listener", "loaded", "main",
         "main_status", "mask", "memory", "notes", "observer", "own_filter", "path", "plain", "plan", "poll", "record", "relay", "report",
         "responder", "signals", "spawn", "started_at", "terminal", "trace",
     )  # fmt: skip
@@ -114,6 +111,7 @@ class _Run:
         self.responder: Responder | None = None
         self.listener = -1
         self.main = 0
+        self.continued = False
         self.main_status: int | None = None
         self.limit = ""
         self.memory = 0
@@ -131,7 +129,7 @@ class _Run:
             self.loaded(summary(self.job, self.report, self.trace))
         # A parent that ignored SIGCHLD left it so: then no status would ever be told.
         csignal.signal(csignal.SIGCHLD, csignal.SIG_DFL)
-        blocked = {*_FORWARDED, csignal.SIGCHLD}
+        blocked = {*_FORWARDED, csignal.SIGCHLD, csignal.SIGCONT}
         self.mask = tuple(csignal.pthread_sigmask(csignal.SIG_BLOCK, blocked))
         self.signals = signals.signal_descriptor(blocked)
         try:
@@ -152,11 +150,12 @@ class _Run:
                         self._end_tree()
                 return self._result(ended_by)
         finally:
-            os.close(self.signals)
             if self.main:
                 self.spawn.close()
             if self.listener >= 0:
                 os.close(self.listener)
+            signals.pending(self.signals)  # what came for a run that is over
+            os.close(self.signals)
             csignal.pthread_sigmask(csignal.SIG_SETMASK, self.mask)
 
     def _start(self) -> None:
@@ -298,10 +297,12 @@ class _Run:
         return time.monotonic() + left if left > 0 else 0.0  # 0.0: reached, whatever the time
 
     def _signalled(self) -> None:
+        self.continued = False
         for number, from_kernel in signals.pending(self.signals):
             # What the terminal sends goes to the target as well, which is in the same foreground group.
-            if number != csignal.SIGCHLD and not from_kernel and self.main_status is None:
+            if number in _FORWARDED and not from_kernel and self.main_status is None:
                 os.kill(self.main, number)
+            self.continued = self.continued or number == csignal.SIGCONT
         self._reap()
 
     def _reap(self) -> bool:
@@ -342,8 +343,13 @@ class _Run:
         self.memory = max(self.memory, (status.number("VmHWM") or 0) * 1024)
 
     def _main_stopped(self, pid: int, signal: int) -> None:
-        """The terminal stopped our job but not us (a full-screen program stops its own group): stop too, or the shell never notices."""
-        if self.terminal and signal in _TERMINAL_STOPS and os.getpgid(pid) == os.getpgid(0):
+        """The terminal stopped our job but not us (a full-screen program stops its own group): stop too, or the shell never notices.
+
+        Not where we have just been continued: then this is the stop that is over, seen late, and nobody would continue us again.
+        """
+        if not self.terminal or signal not in _TERMINAL_STOPS or os.getpgid(pid) != os.getpgid(0):
+            return
+        if not self.continued and csignal.SIGCONT not in csignal.sigpending():
             os.kill(os.getpid(), csignal.SIGSTOP)
 
     # -- the end ------------------------------------------------------------------------------------------------------

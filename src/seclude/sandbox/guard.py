@@ -1,7 +1,7 @@
 """A second process beside the supervisor, so that either one's death ends the target's whole tree.
 
-The problem: traced processes die with their tracer (PTRACE_O_EXITKILL), but without tracing a supervisor that is killed
-leaves its target running. The kernel hands the orphans of a dead process to the nearest ancestor that is a subreaper, so the
+The problem: traced processes die with their tracer (PTRACE_O_EXITKILL), but a target can make processes that are not traced
+(CLONE_UNTRACED), and need not be traced at all; a supervisor that is killed would leave them running. The kernel hands the orphans of a dead process to the nearest ancestor that is a subreaper, so the
 guard is the supervisor's parent: it outlives it, finds the orphans among its own children, and ends them. The other
 way round, the supervisor sees the guard's death as the end of its control channel.
 
@@ -19,6 +19,7 @@ import time
 from seclude.errors import InternalError, KernelError, SecludeError
 from seclude.kernel import prctl, signals
 from seclude.kernel.signals import csignal
+from seclude.kernel.spawn import no_process
 from seclude.sandbox import wire
 from seclude.sandbox.family import children
 
@@ -58,11 +59,20 @@ def end_orphans(keep: frozenset[int] | set[int]) -> bool:
 
 
 def guarded(supervise: Callable[[int], Result]) -> Result:
-    """Fork; ``supervise(control)`` runs in the child, and its result or error is ours. For a process with one thread."""
+    """Fork; ``supervise(control)`` runs in the child, and its result or error is ours. For a process with one thread.
+
+    The child keeps blocked what is forwarded to it: what arrives when the run is over must not end it before it has answered.
+    """
     prctl.set_child_subreaper(True)
     before = frozenset(children())
     mine, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    pid = os.fork()
+    blocked = {*_FORWARDED, csignal.SIGCHLD, csignal.SIGCONT}
+    mask = csignal.pthread_sigmask(csignal.SIG_BLOCK, blocked)
+    try:
+        pid = os.fork()
+    except OSError as error:
+        csignal.pthread_sigmask(csignal.SIG_SETMASK, mask)
+        raise no_process("fork", error.errno or 0) from None
     if pid == 0:
         mine.close()
         code = 0
@@ -78,14 +88,14 @@ def guarded(supervise: Callable[[int], Result]) -> Result:
             os._exit(code)
     theirs.close()
     csignal.signal(csignal.SIGCHLD, csignal.SIG_DFL)
-    blocked = {*_FORWARDED, csignal.SIGCHLD}
-    mask = csignal.pthread_sigmask(csignal.SIG_BLOCK, blocked)
     descriptor = signals.signal_descriptor(blocked)
     try:
         return _watch(pid, mine, descriptor, before)
     finally:
-        os.close(descriptor)
         mine.close()
+        # What came for a run that is over: timeout(1) signals its child and then the whole group. The report is still to be written.
+        signals.pending(descriptor)
+        os.close(descriptor)
         csignal.pthread_sigmask(csignal.SIG_SETMASK, mask)
 
 
@@ -96,12 +106,15 @@ def _watch(pid: int, channel: _socket.socket, descriptor: int, before: frozenset
     while True:
         for ready, _ in poll.poll():
             if ready == descriptor:
-                for number, from_kernel in signals.pending(descriptor):
-                    if number != csignal.SIGCHLD and not from_kernel:
+                told = signals.pending(descriptor)
+                for number, from_kernel in told:
+                    if number in _FORWARDED and not from_kernel:
                         os.kill(pid, number)
+                continued = csignal.SIGCONT in {number for number, _ in told} | csignal.sigpending()
                 changed, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
                 if changed and os.WIFSTOPPED(status):
-                    os.kill(os.getpid(), csignal.SIGSTOP)  # it stopped with the terminal's job: so do we
+                    if not continued:  # else it is a stop that is over, and nobody would continue us again
+                        os.kill(os.getpid(), csignal.SIGSTOP)
                 elif changed:
                     poll.unregister(descriptor)
             else:

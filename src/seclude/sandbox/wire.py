@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _socket
-import array
 import os
 import struct
 
@@ -65,7 +64,7 @@ def _exactly(descriptor: int, size: int) -> bytes:
 
 def pass_descriptors(channel: _socket.socket, descriptors: list[int]) -> None:
     """Send one byte with ``descriptors`` (SCM_RIGHTS)."""
-    channel.sendmsg([b"d"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", descriptors))])
+    channel.sendmsg([b"d"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack(f"={len(descriptors)}i", *descriptors))])
 
 
 def take_descriptors(channel: _socket.socket, count: int) -> list[int] | None:
@@ -73,11 +72,11 @@ def take_descriptors(channel: _socket.socket, count: int) -> list[int] | None:
     data, ancillary, _, _ = channel.recvmsg(1, _socket.CMSG_SPACE(count * 4), _socket.MSG_CMSG_CLOEXEC)
     if not data:
         return None
-    found = array.array("i")
+    found: list[int] = []
     for level, kind, raw in ancillary:
         if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
-            found.frombytes(raw)
-    return list(found)
+            found += struct.unpack(f"={len(raw) // 4}i", raw[: len(raw) // 4 * 4])
+    return found
 
 
 _JOB = ("argv", "environment", "cwd", "capture", "stdin", "report", "ptrace", "umask", "mask", "weaker")
