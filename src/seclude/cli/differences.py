@@ -28,6 +28,8 @@ SHOW_OPTIONS = (
 )
 _SHOWN = 40
 _WIDTH = 100
+#: a condition longer than this says less than its witness; --json has it
+_LONGEST = 400
 
 
 def chosen(arguments: Arguments) -> Calls:
@@ -101,7 +103,7 @@ def _lines(found: Iterable[Change]) -> Iterable[str]:
         answers = f"A: {action_text(change.a, change.arch)}   B: {action_text(change.b, change.arch)}"
         yield f"{change.sign} {change.witness}   {answers}"
         condition = change.condition
-        if condition:
+        if condition and len(condition) <= _LONGEST:
             yield f"    where {condition}"
         names = change.names()
         if len(names) > 1:

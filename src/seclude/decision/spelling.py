@@ -1,8 +1,8 @@
 """A set of values of one register, as a condition of the policy language.
 
 The same set has many spellings: ``x in {1, 2, 3}``, ``x in 1..3``, ``x & 0xf == 2``, ``x != 0``. Each kind that fits is tried and the shortest
-text wins, since what was written by a person is nearly always the shortest. Where none fits, the set is split: at bits that all
-its members (or all others) share, else at its leading digit. Every spelling is exact.
+text wins, since what was written by a person is nearly always the shortest. Where none is short, the set (or all but it) is told in two parts:
+what some digits must be, and what is to be asked then. The last resort is one digit after the other. Every spelling is exact.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from seclude.decision.calls import count
-from seclude.decision.nodes import FALSE, LEVEL_SHIFT, TRUE, Node, make, reachable
-from seclude.decision.ops import invert
+from seclude.decision.nodes import END, FALSE, LEVEL_SHIFT, TRUE, Node, boolean, make, reachable
+from seclude.decision.ops import either, invert
 from seclude.errors import BudgetError
 from seclude.policy.nodes import And, Binary, Comparison, Literal, Name, Not, Or, Range, Set, Unary
 
@@ -29,6 +29,10 @@ TERMS = 4000
 _LISTED = 600
 #: ranges listed one by one
 _RANGES = 64
+#: a spelling that costs no more is short enough
+_SHORT = 24
+#: how often a set is split
+_DEPTH = 3
 
 
 def join_or(parts: list[Condition]) -> Condition:
@@ -72,14 +76,14 @@ class Speller:
         self.left = TERMS
         self.known: dict[Node, Condition] = {}
 
-    def condition(self, inside: Node) -> Condition:
+    def condition(self, inside: Node, depth: int = 0) -> Condition:
         """Where the register that ``inside`` asks about is in it. ``inside`` depends on that one register and is not constant."""
         found = self.known.get(inside)
         if found is None:
             self.left -= 1
             if self.left < 0:
                 raise BudgetError(f"a condition on {self.vocabulary.call or 'this call'} has more than {TERMS} terms")
-            found = self.known[inside] = _Set(inside, self).spell()
+            found = self.known[inside] = _Set(inside, self).spell(depth)
         return found
 
 
@@ -101,11 +105,11 @@ class _Set:
         zero = self.members in (1, self.size - 1) and (_at(inside, self.base, 0) is TRUE) == (self.members == 1)
         self.term: Term = speller.vocabulary.term(register_of(inside.level), self.mask >> 32, self.mask & 0xFFFF_FFFF, zero=zero)
 
-    def spell(self) -> Condition:
-        found = list(self._spellings())
-        if not found:
-            found = list(self._split()) or [self._by_digit()]
-        return min(found, key=cost)
+    def spell(self, depth: int) -> Condition:
+        best = min(self._spellings(), key=cost, default=None)
+        if best is None or (depth == 0 and cost(best) > _SHORT):
+            best = self._split(best, depth)
+        return best if best is not None else self._by_digit(depth)
 
     # A value is up to 64 bits: the high word's digits come first, as in the diagram.
 
@@ -173,19 +177,29 @@ class _Set:
     def _end(self, value: int) -> Literal:
         return Literal(value) if value < 0 else self.term.plain(value)
 
-    def _split(self) -> Iterator[Condition]:
-        """The set, or everything else, has bits that are the same throughout: one test for those, another for the rest."""
-        if self.term.pointer:
-            return
-        for node, one, join in ((self.inside, "==", join_and), (invert(self.inside), "!=", join_or)):
-            fixed, value = _fixed(node, self.base)
-            if fixed:
-                rest = _without(node, self.base, fixed, value)
-                if rest is not TRUE:
-                    test = Comparison(self._masked(fixed), ((one, self.term.plain(value)),))
-                    yield join([test, self.speller.condition(rest if one == "==" else invert(rest))])
+    def _split(self, best: Condition | None, depth: int) -> Condition | None:
+        """The set as what some of its bits must be, and what the others must be then; or everything else, told that way."""
+        if self.term.pointer or depth >= _DEPTH:
+            return best
+        for node, inside in ((self.inside, True), (invert(self.inside), False)):
+            size = len(reachable([node]))
+            for part in _parts(node, self.base):
+                rest = _given(node, part)
+                # A part that leaves the rest as large as the whole explains nothing.
+                if rest.level == END or len(reachable([rest])) >= size:
+                    continue
+                first = self.speller.condition(part if inside else invert(part), depth + 1)
+                if best is not None and cost(first) >= cost(best):
+                    continue
+                then = self.speller.condition(rest if inside else invert(rest), depth + 1)
+                whole = (join_and if inside else join_or)([first, then])
+                if best is None or cost(whole) < cost(best):
+                    best = whole
+                    if cost(best) <= _SHORT:
+                        return best
+        return best
 
-    def _by_digit(self) -> Condition:
+    def _by_digit(self, depth: int) -> Condition:
         shift = LEVEL_SHIFT[self.inside.level] + (32 if self.inside.level < self.base + 8 else 0)
         groups: dict[Node, list[int]] = {}
         for digit, kid in enumerate(self.inside.kids):
@@ -197,7 +211,7 @@ class _Set:
                 continue
             values = [self.term.plain(digit << shift) for digit in digits]
             test = Comparison(left, (("==", values[0]) if len(values) == 1 else ("in", Set(tuple(values))),))
-            out.append(test if kid is TRUE else join_and([test, self.speller.condition(kid)]))
+            out.append(test if kid is TRUE else join_and([test, self.speller.condition(kid, depth + 1)]))
         return join_or(out)
 
 
@@ -288,51 +302,81 @@ def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return out
 
 
-def _fixed(inside: Node, base: int) -> tuple[int, int]:
-    """The bits that all members share, and their values."""
-    memo: dict[Node, tuple[int, int]] = {}
-
-    def walk(node: Node) -> tuple[int, int]:
-        # (bits set in some member, bits clear in some member), of the digits from this node on; skipped digits are both.
-        if node is TRUE:
-            return 0, 0
-        found = memo.get(node)
-        if found is None:
-            shift = _shift(node.level, base)
-            ones = zeros = 0
-            for digit, kid in enumerate(node.kids):
-                if kid is not FALSE:
-                    below = walk(kid)
-                    free = _between(node.level + 1, kid, base)
-                    ones |= digit << shift | below[0] | free
-                    zeros |= (15 ^ digit) << shift | below[1] | free
-            found = memo[node] = (ones, zeros)
-        return found
-
-    ones, zeros = walk(inside)
-    free = _between(base, inside, base)
-    fixed = ~((ones | free) & (zeros | free)) & ((1 << 64) - 1)
-    return fixed, ones & fixed
+def _parts(inside: Node, base: int) -> Iterator[Node]:
+    """Sets that hold ``inside`` and look at fewer bits: what its low digits can be, what its high digits can be."""
+    seen = {inside, TRUE}
+    for low in (8, 4, 6, 2, 7, 5, 3, 1, 12, 10, 14):
+        cut = base + 16 - low
+        for part in (_low(inside, cut), _high(inside, cut)):
+            if part not in seen:
+                seen.add(part)
+                yield part
 
 
-def _between(level: int, kid: Node, base: int) -> int:
-    """The bits of the digits from ``level`` up to ``kid``, on which nothing depends."""
-    last = min(kid.level, base + 16)
-    return sum(15 << _shift(skipped, base) for skipped in range(level, last))
-
-
-def _without(inside: Node, base: int, fixed: int, value: int) -> Node:
-    """The set with the fixed bits set free."""
+def _low(inside: Node, cut: int) -> Node:
+    """What the digits from level ``cut`` on can be."""
     memo: dict[Node, Node] = {}
 
     def walk(node: Node) -> Node:
-        if not node.kids:
+        if node.level >= cut:
             return node
-        found = memo.get(node)
-        if found is None:
-            shift = _shift(node.level, base)
-            bits, wanted = fixed >> shift & 15, value >> shift & 15
-            found = memo[node] = make(node.level, tuple([walk(node.kids[digit & ~bits | wanted & bits]) for digit in range(16)]))
-        return found
+        if node not in memo:
+            out = FALSE
+            for kid in set(node.kids):
+                out = either(out, walk(kid))
+            memo[node] = out
+        return memo[node]
 
     return walk(inside)
+
+
+def _high(inside: Node, cut: int) -> Node:
+    """What the digits before level ``cut`` can be."""
+    memo: dict[Node, Node] = {}
+
+    def walk(node: Node) -> Node:
+        if node.level >= cut:
+            return boolean(node is not FALSE)
+        if node not in memo:
+            memo[node] = make(node.level, tuple([walk(kid) for kid in node.kids]))
+        return memo[node]
+
+    return walk(inside)
+
+
+def _given(inside: Node, part: Node) -> Node:
+    """A set that is as ``inside`` within ``part``; outside it is chosen so that little depends on it."""
+    memo: dict[tuple[Node, Node], Node] = {}
+
+    def walk(node: Node, where: Node) -> Node:
+        if where is TRUE or node.level == END:
+            return node
+        key = (node, where)
+        found = memo.get(key)
+        if found is None:
+            level = min(node.level, where.level)
+            if where.level < node.level:
+                some = FALSE
+                for kid in set(where.kids):
+                    some = either(some, kid)
+                found = walk(node, some)
+            else:
+                parts = where.kids if where.level == level else (where,) * 16
+                kids = [None if here is FALSE else walk(kid, here) for kid, here in zip(node.kids, parts, strict=True)]
+                found = make(level, tuple([_beside(kids, digit) for digit in range(16)]))
+            memo[key] = found
+        return found
+
+    return walk(inside, part)
+
+
+def _beside(kids: list[Node | None], digit: int) -> Node:
+    """The digit's own child, or that of the digit that differs in the least bits."""
+    for other in _NEIGHBOURS:
+        kid = kids[digit ^ other]
+        if kid is not None:
+            return kid
+    raise AssertionError("a part holds its set")
+
+
+_NEIGHBOURS = sorted(range(16), key=lambda bits: (bits.bit_count(), bits))
