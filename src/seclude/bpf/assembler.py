@@ -21,11 +21,13 @@
     bad2:
         .insn 0x06, 0, 0, 0x7fff0000      # the four fields of an instruction, whatever they are
 
-Comparisons are ``== != > >= < <=`` with a constant or X, and ``&`` (any common bit); ``!( ... )`` inverts. A constant is an expression of
+Comparisons are ``== != > >= < <=`` with a constant or X, and ``&`` (any common bit); ``!( ... )`` inverts; ``&&`` and ``||`` join several, an
+instruction each. ``include "FILE"`` puts another text's lines in its place. A constant is an expression of
 numbers, constants by C name (``AF_INET``, ``O_CREAT | O_EXCL``), ``ARCH_X86_64``, and names of calls: ``read`` of the architecture in force at
 that line, ``x86_64.read`` (or any other spelling of the architecture) anywhere.
 
-A conditional jump reaches 255 instructions; a farther target is an error that names the line. Every fault of a text is reported, each with its line
+A conditional jump reaches 255 instructions; where the target is farther, a ``goto`` is put behind it, which reaches any. A number of lines
+to skip counts what is written, not what is put in. Every fault of a text is reported, each with its line
 and a caret. Nothing is judged here: a program that the kernel would not load assembles, and ``seclude.bpf.check`` says why it would not.
 """
 
@@ -35,19 +37,26 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from seclude.bpf import codes
 from seclude.bpf.expression import Fault, Token, Tokens, evaluate, tokenize, walk
-from seclude.bpf.flow import Flow
+from seclude.bpf.flow import CONDITIONAL, Flow
+from seclude.bpf.layout import lay_out, place_of
 from seclude.bpf.names import ACTIONS, offsets, tokens
 from seclude.bpf.program import Program
 from seclude.bpf.statements import Action, Jump, Line, Word, statement
 from seclude.errors import Diagnostic, FilterError, Span, UsageError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from seclude.abi import Architecture
     from seclude.bpf.expression import Expression
 
-__all__ = ["Assembly", "assemble", "read_assembly"]
+    #: name in the text and the file it stands in → path and text; raises ``FilterError``
+    Include = Callable[[str, str], tuple[str, str]]
+
+__all__ = ["Assembly", "assemble", "constant_value", "read_assembly"]
+
+
+_GOTO = codes.BPF_JMP | codes.BPF_JA
 
 
 class Assembly(NamedTuple):
@@ -57,29 +66,56 @@ class Assembly(NamedTuple):
     spans: tuple[Span, ...]
 
 
-def assemble(text: str, *, file: str = "<assembly>", arch: Architecture | str | None = None, byteorder: str | None = None) -> Program:
+def assemble(
+    text: str,
+    *,
+    file: str = "<assembly>",
+    arch: Architecture | str | None = None,
+    byteorder: str | None = None,
+    include: Include | None = None,
+) -> Program:
     """The program that a text says.
 
     ``arch`` is what ``.arch`` would say where the text does not: whose calls bare names are where the program has not compared the
     architecture yet (default: this machine's). ``byteorder`` is the target's (default: that of ``arch`` where given, else little). What the text itself says wins.
+    ``include(name, including file)`` gives the path and the text that an ``include`` line means; without it there are no includes.
     Raises ``FilterError`` with every fault, and ``UsageError`` for an unknown ``arch`` or ``byteorder``.
     """
-    return read_assembly(text, file=file, arch=arch, byteorder=byteorder).program
+    return read_assembly(text, file=file, arch=arch, byteorder=byteorder, include=include).program
 
 
-def read_assembly(text: str, *, file: str = "<assembly>", arch: Architecture | str | None = None, byteorder: str | None = None) -> Assembly:
+def read_assembly(
+    text: str,
+    *,
+    file: str = "<assembly>",
+    arch: Architecture | str | None = None,
+    byteorder: str | None = None,
+    include: Include | None = None,
+) -> Assembly:
     """As ``assemble``, with the line of each instruction."""
     if byteorder not in (None, "little", "big"):
         raise UsageError(f"byte order {byteorder!r} is neither 'little' nor 'big'")
-    return _Reader(file, arch, byteorder).read(text)
+    return _Reader(file, arch, byteorder, include).read(text)
+
+
+def constant_value(token: Token) -> int:
+    """What a name in an expression stands for on this machine; raises ``Fault`` for one that stands for nothing."""
+    return _constant(token, None, errno=True)
 
 
 _FAULTS_SHOWN = 100
+_INCLUDES_DEEP = 16
+_INCLUDES = 1000
+_LINES = 1 << 16
 
 
 class _Reader:
-    def __init__(self, file: str, arch: Architecture | str | None, byteorder: str | None) -> None:
+    def __init__(self, file: str, arch: Architecture | str | None, byteorder: str | None, include: Include | None) -> None:
         self.file = file
+        self.include = include
+        #: the files being read, the innermost last, and how many were included so far
+        self.reading = [file]
+        self.included = 0
         self.arch = _architecture(arch) if arch is not None else None
         self.byteorder = byteorder or (self.arch.byteorder if self.arch else "little")
         #: whether ``.byteorder`` said so, which no ``.arch`` overrules
@@ -91,8 +127,22 @@ class _Reader:
         self.source = ""
 
     def read(self, text: str) -> Assembly:
+        self._text(text)
+        fields, spans = self._resolve(offsets(self.byteorder))
+        if self.faults:
+            # By line within the text itself; what an included file holds stays where it was found.
+            self.faults.sort(
+                key=lambda fault: (fault.span.line, fault.span.column) if fault.span and fault.span.file == self.file else (0, 0)
+            )
+            hidden = len(self.faults) - _FAULTS_SHOWN
+            rest = [Diagnostic(f"... and {hidden} more faults in {self.file}")] if hidden > 0 else []
+            raise FilterError(self.faults[:_FAULTS_SHOWN] + rest)
+        return Assembly(Program(fields, self.byteorder), tuple(spans))
+
+    def _text(self, text: str) -> None:
         # Only a line feed ends a line: a form feed or a Unicode separator inside a comment does not.
-        for self.number, source in enumerate(text.split("\n"), 1):
+        for number, source in enumerate(text.split("\n"), 1):
+            self.number = number
             self.source = source.rstrip("\r")
             try:
                 self._line(Tokens(tokenize(self.source)))
@@ -100,20 +150,15 @@ class _Reader:
                 self._fault(fault)
                 # A line that could not be read still counts, so that the jumps over it stay right.
                 self.lines.append(Line(self._span(fault.token), 0))
-        fields = self._resolve(offsets(self.byteorder))
-        if self.faults:
-            self.faults.sort(key=lambda fault: (fault.span.line, fault.span.column) if fault.span else (0, 0))
-            hidden = len(self.faults) - _FAULTS_SHOWN
-            rest = [Diagnostic(f"... and {hidden} more faults in {self.file}")] if hidden > 0 else []
-            raise FilterError(self.faults[:_FAULTS_SHOWN] + rest)
-        return Assembly(Program(fields, self.byteorder), tuple(line.span for line in self.lines))
+            if len(self.lines) > _LINES:
+                raise FilterError(f"{self.file}: more than {_LINES} statements", f"a filter has at most {codes.BPF_MAXINSNS} instructions")
 
-    def _span(self, token: Token, line: int = 0, source: str | None = None) -> Span:
-        return Span(self.file, line or self.number, token.column + 1, token.stop + 1, self.source if source is None else source)
+    def _span(self, token: Token) -> Span:
+        return Span(self.file, self.number, token.column + 1, token.stop + 1, self.source)
 
     def _fault(self, fault: Fault, span: Span | None = None) -> None:
         if span is not None:
-            span = self._span(fault.token, span.line, span.source)
+            span = Span(span.file, span.line, fault.token.column + 1, fault.token.stop + 1, span.source)
         self.faults.append(Diagnostic(fault.message, span or self._span(fault.token), fault.remedy))
 
     # Statements
@@ -125,11 +170,14 @@ class _Reader:
         first = line.peek()
         if first.kind == "end":
             return
-        if first.text in (".arch", ".byteorder"):
+        if first.text in ("include", ".include") and line.peek(1).kind == "string":
+            self._include(line)
+        elif first.text in (".arch", ".byteorder"):
             self._directive(line)
         else:
             whole = Token("line", "", first.column, len(self.source.split("#")[0].rstrip()))
-            self.lines.append(statement(line)._replace(span=self._span(whole)))
+            span = self._span(whole)
+            self.lines += [one._replace(span=span) for one in statement(line)]
         left = line.peek()
         if left.kind != "end":
             # The statement itself was understood: it stays, and only its rest is reported.
@@ -143,6 +191,27 @@ class _Reader:
             self._fault(Fault(f"label {name!r} is defined twice", token, f"first defined in line {self.labels[name][1].line}"))
         else:
             self.labels[name] = (len(self.lines), self._span(token))
+
+    def _include(self, line: Tokens) -> None:
+        line.next()
+        token = line.next()
+        if self.include is None:
+            raise Fault("a text without a file of its own includes nothing", token, "put the lines here")
+        if len(self.reading) > _INCLUDES_DEEP or self.included >= _INCLUDES:
+            raise Fault("includes that never end", token, f"at most {_INCLUDES_DEEP} deep, and {_INCLUDES} in all")
+        try:
+            file, text = self.include(token.text[1:-1], self.file)
+        except FilterError as error:
+            raise Fault(error.diagnostics[0].message, token, error.diagnostics[0].remedy) from None
+        if file in self.reading:
+            raise Fault(f"{file} includes itself", token, " -> ".join([*self.reading[self.reading.index(file) :], file]))
+        saved = self.file, self.number, self.source
+        self.included += 1
+        self.reading.append(file)
+        self.file = file
+        self._text(text)
+        self.reading.pop()
+        self.file, self.number, self.source = saved
 
     def _directive(self, line: Tokens) -> None:
         directive = line.next()
@@ -165,57 +234,71 @@ class _Reader:
 
     # Resolution
 
-    def _resolve(self, words: Mapping[int, str]) -> list[tuple[int, int, int, int]]:
+    def _resolve(self, words: Mapping[int, str]) -> tuple[list[tuple[int, int, int, int]], list[Span]]:
         """Labels to skips and names to numbers, in one pass: what a name means is decided by the instructions before it."""
         places = {text: offset for offset, text in words.items()}
-        default = self.arch
-        flow = Flow(default)
-        fields = []
-        for pc, line in enumerate(self.lines):
-            jt = self._skip(line.jt, pc, line, 255)
-            jf = self._skip(line.jf, pc, line, 255)
-            if line.ja is not None:
-                k = self._skip(line.ja, pc, line, 0xFFFFFFFF)
-            else:
-                k = self._k(line, places, flow.at(pc)[1] or default)
-            flow.follow(pc, line.code, jt, jf, k)
-            fields.append((line.code, jt, jf, k))
-        return fields
+        targets = [self._targets(index, line) for index, line in enumerate(self.lines)]
+        starts, far = lay_out(targets)
+        flow = Flow(self.arch)
+        fields: list[tuple[int, int, int, int]] = []
+        spans: list[Span] = []
 
-    def _skip(self, jump: Jump | int, pc: int, line: Line, limit: int) -> int:
-        if isinstance(jump, int):
-            return jump
+        def emit(line: Line, code: int, jt: int, jf: int, k: int) -> None:
+            flow.follow(len(fields), code, jt, jf, k)
+            fields.append((code, jt, jf, k))
+            spans.append(line.span)
+
+        for index, line in enumerate(self.lines):
+            pc = len(fields)
+            target = targets[index]
+            if line.ja is not None:
+                emit(line, line.code, 0, 0, min(place_of(starts, target[0]) - pc - 1, 0xFFFFFFFF))
+                continue
+            k = self._k(line, places, flow.at(pc)[1] or self.arch)
+            if not target:
+                emit(line, line.code, _number(line.jt), _number(line.jf), k)
+                continue
+            # Behind the jump: a goto for the branch that holds, then one for the other, each only where it is needed.
+            skips = []
+            gotos: list[int] = []
+            for branch, goal in enumerate(target):
+                if (index, branch) in far:
+                    skips.append(len(gotos))
+                    gotos.append(goal)
+                else:
+                    skips.append(place_of(starts, goal) - pc - 1)
+            emit(line, line.code, skips[0], skips[1], k)
+            for goal in gotos:
+                emit(line, _GOTO, 0, 0, min(place_of(starts, goal) - len(fields) - 1, 0xFFFFFFFF))
+        return fields, spans
+
+    def _targets(self, index: int, line: Line) -> tuple[int, ...]:
+        """The lines that a jump leads to; none for what is not a jump. A line beyond the end stands for a place there."""
+        if line.ja is not None:
+            return (self._target(line.ja, index, line),)
+        if line.code not in CONDITIONAL:
+            return ()
+        return tuple(index + 1 + jump if isinstance(jump, int) else self._target(jump, index, line) for jump in (line.jt, line.jf))
+
+    def _target(self, jump: Jump, index: int, line: Line) -> int:
         name = jump.token.text
         if jump.relative or (name not in self.labels and name.isdecimal()):
-            skip = int(name) if name.isdecimal() and len(name) < 20 else -1
+            if name.isdecimal() and len(name) < 20 and int(name) <= 0xFFFFFFFF:
+                return index + 1 + int(name)
+            self._fault(Fault(f"{name[:40]!r} is not a number of instructions: at most 4294967295", jump.token), line.span)
         elif name == "next":
-            return 0
+            return index + 1
         elif name in self.labels:
-            skip = self.labels[name][0] - pc - 1
-            if skip < 0:
-                remedy = f"the label is in line {self.labels[name][1].line}; BPF has no loops"
-                self._fault(Fault(f"jumps only go forward, and {name!r} is behind", jump.token, remedy), line.span)
-                return 0
+            place, span = self.labels[name]
+            if place > index:
+                return place
+            remedy = f"the label is in line {span.line}; BPF has no loops"
+            self._fault(Fault(f"jumps only go forward, and {name!r} is behind", jump.token, remedy), line.span)
         else:
             near = nearest(name, self.labels)
-            self._fault(
-                Fault(f"no label {name!r}", jump.token, f"did you mean {near!r}?" if near else "define it as a line 'label:'"), line.span
-            )
-            return 0
-        if not 0 <= skip <= limit:
-            conditional = limit == 255
-            self._fault(
-                Fault(
-                    f"{name!r} is {skip} instructions ahead, a {'conditional ' if conditional else ''}jump skips at most {limit}"
-                    if skip >= 0
-                    else f"{name!r} is not a number of instructions",
-                    jump.token,
-                    "let it go to a 'goto' nearby" if conditional else "",
-                ),
-                line.span,
-            )
-            return 0
-        return skip
+            remedy = f"did you mean {near!r}?" if near else "define it as a line 'label:'"
+            self._fault(Fault(f"no label {name!r}", jump.token, remedy), line.span)
+        return index + 1
 
     def _k(self, line: Line, places: dict[str, int], arch: Architecture | None) -> int:
         operand = line.k
@@ -235,6 +318,11 @@ class _Reader:
         except Fault as fault:
             self._fault(fault, line.span)
             return 0
+
+
+def _number(jump: Jump | int) -> int:
+    assert isinstance(jump, int)
+    return jump
 
 
 def _fits(value: int, tree: Expression) -> int:

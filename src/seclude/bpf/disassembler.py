@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from seclude.bpf.flow import Holds
     from seclude.bpf.program import Instruction, Program
 
-__all__ = ["disassemble", "listing"]
+__all__ = ["disassemble", "listing", "statements"]
 
 _CONDITIONS = {operation: text for text, (operation, exchanged) in COMPARISONS.items() if not exchanged}
 _OPERATORS = {operation: text for text, operation in ALU.items()}
@@ -57,7 +57,7 @@ def disassemble(program: Program, arch: Architecture | str | None = None) -> str
         lines.append(f".arch {initial.name}")
     if program.byteorder != (initial.byteorder if initial is not None else "little"):
         lines.append(f".byteorder {program.byteorder}")
-    texts = list(_statements(program, initial, lambda target: f"L{target}"))
+    texts = list(statements(program, initial, lambda target: f"L{target}"))
     targets = {target for _, used in texts for target in used}
     for index, (text, _) in enumerate(texts):
         if index in targets:
@@ -69,7 +69,7 @@ def disassemble(program: Program, arch: Architecture | str | None = None) -> str
 def listing(program: Program, arch: Architecture | str | None = None) -> str:
     """One line an instruction: number, the four fields in hexadecimal, and the same words as ``disassemble``, jumps by line number."""
     lines = [" line  CODE   JT   JF          K", "=" * 33]
-    for index, (instruction, (text, _)) in enumerate(zip(program, _statements(program, _architecture(arch), "{:04d}".format), strict=True)):
+    for index, (instruction, (text, _)) in enumerate(zip(program, statements(program, _architecture(arch), "{:04d}".format), strict=True)):
         code, jt, jf, k = instruction
         lines.append(f" {index:04d}: 0x{code:02x} 0x{jt:02x} 0x{jf:02x} 0x{k:08x}  {text}")
     return "".join(line + "\n" for line in lines)
@@ -83,7 +83,7 @@ def _architecture(arch: Architecture | str | None) -> Architecture | None:
     return find(arch)
 
 
-def _statements(program: Program, initial: Architecture | None, label: Callable[[int], str]) -> Iterator[tuple[str, list[int]]]:
+def statements(program: Program, initial: Architecture | None, label: Callable[[int], str]) -> Iterator[tuple[str, list[int]]]:
     """Each instruction's text, and the instructions that it names as targets."""
     words = offsets(program.byteorder)
     flow = Flow(initial)

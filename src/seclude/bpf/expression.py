@@ -26,7 +26,7 @@ class Fault(Exception):  # noqa: N818 -- it never leaves the assembler, which ma
 
 
 class Token(NamedTuple):
-    """A piece of a line. ``kind`` is number, name, op or end; ``column`` and ``stop`` count characters from 0."""
+    """A piece of a line. ``kind`` is number, name, string, op or end; ``column`` and ``stop`` count characters from 0."""
 
     kind: str
     text: str
@@ -39,6 +39,7 @@ _TOKEN = re.compile(
     (?P<space>[ \t\r\f\v]+|\#.*)
   | (?P<number>[0-9][0-9A-Za-z_]*)
   | (?P<name>[A-Za-z_.][\w.]*)
+  | (?P<string>"[^"]*")
   | (?P<op><<=|>>=|&&|\|\||==|!=|<=|>=|<<|>>|\+=|-=|\*=|/=|%=|\|=|&=|\^=|[-+*/%|&^~!?:=<>()\[\],])
     """,
     re.VERBOSE,

@@ -16,14 +16,15 @@ from seclude.abi import by_token
 if TYPE_CHECKING:
     from seclude.abi import Architecture
 
-__all__ = ["Flow", "Holds"]
+__all__ = ["CONDITIONAL", "Flow", "Holds"]
 
 #: What A is known to hold.
 Holds: TypeAlias = Literal["", "nr", "arch"]
 
 _JEQ_K = 0x15
 _JA = 0x05
-_CONDITIONAL = frozenset((0x15, 0x1D, 0x25, 0x2D, 0x35, 0x3D, 0x45, 0x4D))
+#: the conditional jumps
+CONDITIONAL = frozenset((0x15, 0x1D, 0x25, 0x2D, 0x35, 0x3D, 0x45, 0x4D))
 _RETURNS = frozenset((0x06, 0x16))
 #: Instructions that leave A as it is: TAX, ST, STX, and all that load X.
 _KEEP_A = frozenset((0x07, 0x02, 0x03, 0x01, 0x61, 0x81))
@@ -49,7 +50,7 @@ class Flow:
         holds, arch = self._states.pop(pc, self._start)
         if code in _RETURNS:
             return
-        if code in _CONDITIONAL:
+        if code in CONDITIONAL:
             self._reach(pc + 1 + jf, holds, arch)
             if code == _JEQ_K and holds == "arch" and (arch is None or arch.token != k):
                 candidates = by_token(k)

@@ -44,7 +44,7 @@ class Word(NamedTuple):
 
 
 class Line(NamedTuple):
-    """An instruction as read, its jumps and its constant not worked out yet."""
+    """An instruction as read, its jumps and its constant not worked out yet. A jump that is a number skips so many lines."""
 
     span: Span
     code: int
@@ -59,22 +59,25 @@ class Line(NamedTuple):
 NOWHERE = Span("", 0, 0, 0)
 
 
-def statement(line: Tokens) -> Line:
-    """Read one statement; raises ``Fault``. What stands behind it is left in ``line``."""
+def statement(line: Tokens) -> list[Line]:
+    """Read one statement: one instruction, or one for each comparison of a condition. Raises ``Fault``; what stands behind is left."""
+    first = line.peek()
+    if first.text == "if":
+        return _if(line)
+    if first.text in ("!", "(") or (first.text == "A" and line.peek(1).text in COMPARISONS):
+        return _ternary(line)
+    return [_single(line)]
+
+
+def _single(line: Tokens) -> Line:
     first = line.peek()
     match first.text:
         case ".insn":
             return _insn(line)
-        case "if":
-            return _if(line)
         case "goto" | "jmp" | "jump":
             return Line(NOWHERE, codes.BPF_JMP | codes.BPF_JA, ja=_target(line, optional=False))
         case "return" | "ret":
             return _return(line)
-        case "!" | "(":
-            return _ternary(line)
-        case "A" if line.peek(1).text in COMPARISONS:
-            return _ternary(line)
         case "A" | "X":
             return _assignment(line)
         case "mem":
@@ -217,56 +220,138 @@ def _return(line: Tokens) -> Line:
 # Conditions and jumps
 
 
-def _if(line: Tokens) -> Line:
+def _if(line: Tokens) -> list[Line]:
     line.next()
     at = line.peek()
     if at.text not in ("(", "!"):
-        raise Fault(f"expected '(', found {at.text!r}", at, "write if (A == value) goto label")
-    code, operand, exchanged = _condition(line)
+        raise Fault(f"expected '(', found {_shown(at)}", at, "write if (A == value) goto label")
+    condition = _negated(line, 0)
     taken = _target(line, optional=False)
     other: Jump | int = 0
     if line.take("else"):
         other = _target(line, optional=True)
-    return _branch(code, operand, taken, other, exchanged=exchanged)
+    return _branches(condition, taken, other)
 
 
-def _ternary(line: Tokens) -> Line:
-    code, operand, exchanged = _condition(line)
+def _ternary(line: Tokens) -> list[Line]:
+    condition = _either(line, 0)
     line.expect("?", "write A == value ? label : label")
     taken = _place(line)
     line.expect(":", "write A == value ? label : label")
-    return _branch(code, operand, taken, _place(line), exchanged=exchanged)
+    return _branches(condition, taken, _place(line))
 
 
-def _branch(code: int, operand: Operand, taken: Jump, other: Jump | int, *, exchanged: bool) -> Line:
-    return Line(NOWHERE, code, operand, other, taken) if exchanged else Line(NOWHERE, code, operand, taken, other)
+class _Test(NamedTuple):
+    """One comparison: the jump's code, its operand, and whether its branches are exchanged."""
+
+    code: int
+    operand: Operand
+    exchanged: bool
 
 
-def _condition(line: Tokens, depth: int = 0) -> tuple[int, Operand, bool]:
-    """The jump's code, its operand, and whether its branches are exchanged."""
+class _Both(NamedTuple):
+    """Two conditions: ``every`` with ``&&``, else ``||``."""
+
+    every: bool
+    left: _Condition
+    right: _Condition
+    tests: int
+
+
+_Condition: TypeAlias = _Test | _Both
+
+
+def _size(condition: _Condition) -> int:
+    return condition.tests if isinstance(condition, _Both) else 1
+
+
+def _inverted(condition: _Condition) -> _Condition:
+    if isinstance(condition, _Test):
+        return condition._replace(exchanged=not condition.exchanged)
+    return _Both(not condition.every, _inverted(condition.left), _inverted(condition.right), condition.tests)
+
+
+def _branches(condition: _Condition, taken: Jump, other: Jump | int) -> list[Line]:
+    """The instructions of a condition, left to right: each test that settles it leaves at once."""
+    total = _size(condition)
+    if total > 1:
+        for jump in (taken, other):
+            if isinstance(jump, Jump) and (jump.relative or jump.token.kind == "number"):
+                raise Fault("a condition of several comparisons cannot skip by number", jump.token, "give the target a label")
+    lines: list[Line] = []
+    # A test's way out: where the whole condition holds or fails, or the number of the test to go on with.
+    work: list[tuple[_Condition, int | bool, int | bool]] = [(condition, True, False)]
+    while work:
+        part, holds, fails = work.pop()
+        if isinstance(part, _Both):
+            second = len(lines) + _size(part.left)
+            work.append((part.right, holds, fails))
+            work.append((part.left, second, fails) if part.every else (part.left, holds, second))
+            continue
+        here = len(lines)
+
+        def way(out: int | bool, here: int = here) -> Jump | int:
+            if out is True:
+                return taken if total == 1 or taken.token.text != "next" else total - here - 1
+            if out is False:
+                last = isinstance(other, int) or other.token.text == "next"
+                return total - here - 1 if last and total > 1 else other
+            return out - here - 1
+
+        jt, jf = way(holds), way(fails)
+        lines.append(Line(NOWHERE, part.code, part.operand, jf, jt) if part.exchanged else Line(NOWHERE, part.code, part.operand, jt, jf))
+    return lines
+
+
+_DEPTH = 64
+
+
+def _either(line: Tokens, depth: int) -> _Condition:
+    return _joined(line, depth, "||")
+
+
+def _joined(line: Tokens, depth: int, operator: str) -> _Condition:
+    """Conditions joined by ``||``, or by ``&&``, which binds tighter."""
+    left = _joined(line, depth, "&&") if operator == "||" else _negated(line, depth)
+    length = 0
+    while token := line.take(operator):
+        length += 1
+        if length > _DEPTH:
+            raise Fault(f"more than {_DEPTH} comparisons in one condition", token, "write several ifs")
+        right = _joined(line, depth, "&&") if operator == "||" else _negated(line, depth)
+        left = _Both(operator == "&&", left, right, _size(left) + _size(right))
+    return left
+
+
+def _negated(line: Tokens, depth: int) -> _Condition:
     at = line.peek()
-    if depth > 64:
-        raise Fault("a condition is nested more than 64 deep", at)
+    if depth > _DEPTH:
+        raise Fault(f"a condition is nested more than {_DEPTH} deep", at)
     if line.take("!"):
         if line.peek().text not in ("(", "!"):
-            raise Fault(f"expected '(' after '!', found {line.peek().text!r}", line.peek(), "write !(A & value)")
-        code, operand, exchanged = _condition(line, depth + 1)
-        return code, operand, not exchanged
+            raise Fault(f"expected '(' after '!', found {_shown(line.peek())}", line.peek(), "write !(A & value)")
+        return _inverted(_negated(line, depth + 1))
     if line.take("("):
-        inner = _condition(line, depth + 1)
-        if line.peek().text in ("&&", "||"):
-            raise Fault(f"{line.peek().text!r} is not known here", line.peek(), "one comparison an instruction: write two ifs")
+        inner = _either(line, depth + 1)
         line.expect(")")
         return inner
+    return _test(line, at)
+
+
+def _test(line: Tokens, at: Token) -> _Test:
     if not line.take("A"):
-        raise Fault(f"expected A, found {at.text!r}", at, "only A can be compared, with a constant or X")
+        raise Fault(f"expected A, found {_shown(at)}", at, "only A can be compared, with a constant or X")
     comparison = line.next()
     if comparison.text not in COMPARISONS:
-        raise Fault(f"{comparison.text!r} compares nothing", comparison, f"the comparisons are {' '.join(COMPARISONS)}")
+        raise Fault(f"{_shown(comparison)} compares nothing", comparison, f"the comparisons are {' '.join(COMPARISONS)}")
     operation, exchanged = COMPARISONS[comparison.text]
     if line.take("X"):
-        return codes.BPF_JMP | operation | codes.BPF_X, 0, exchanged
-    return codes.BPF_JMP | operation | codes.BPF_K, expression(line), exchanged
+        return _Test(codes.BPF_JMP | operation | codes.BPF_X, 0, exchanged)
+    return _Test(codes.BPF_JMP | operation | codes.BPF_K, expression(line), exchanged)
+
+
+def _shown(token: Token) -> str:
+    return token.text if token.kind == "end" else repr(token.text)
 
 
 def _target(line: Tokens, *, optional: bool) -> Jump:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from seclude.bpf.machine import Code
     from seclude.errors import Span
 
-__all__ = ["Finding", "check", "validate"]
+__all__ = ["KNOWN_CODES", "Finding", "check", "validate"]
 
 
 class Finding(NamedTuple):
@@ -78,6 +78,8 @@ _KNOWN = (
     | _RETURNS
     | _REFUSED_BY_SECCOMP.keys()
 )
+#: every opcode of classic BPF, those that seccomp refuses included
+KNOWN_CODES = _KNOWN
 _ALL_WRITTEN = 0xFFFF
 
 

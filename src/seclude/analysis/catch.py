@@ -1,0 +1,531 @@
+"""Run a program and catch every filter that it, or anything it starts, tries to install.
+
+The problem: a filter is an argument in the target's memory. It must be read at the call, before it is in force (a filter may kill its own
+process at the next call), and without changing what the target does: no filter of ours, no descriptor, no signal more or less.
+
+The design: the whole tree is seized and every call stops at its entry and its end (PTRACE_SYSCALL). A ptrace stop comes before seccomp looks at
+the call, so one that an earlier filter refuses is seen too. prctl(2) and seccomp(2) are recognised by architecture and number, which PTRACE_GET_SYSCALL_INFO
+gives, so ``int 0x80`` and x32 are what they are. At the end the result says whether the filter is in force; with the rights for it, the kernel is then asked
+for the filter itself, since another thread could have changed the memory in between.
+
+Rejected: a filter with RET_TRACE in the target (faster, but it shows in /proc, needs no_new_privs, and adds to what is being looked at); a preloaded
+library (misses static programs and direct calls).
+
+What can still go wrong: a target that is not to be dumped (PR_SET_DUMPABLE) hides its memory; the descriptor opened at its exec mostly outlives that.
+A process made with CLONE_UNTRACED is not followed. A new process stops before its parent's event tells whose it is: it is held until then.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import struct
+import sys
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from seclude.bpf.program import Program
+from seclude.errors import KernelError, UsageError
+from seclude.kernel import memory, proc, ptrace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from seclude.abi import Architecture
+
+__all__ = ["Capture", "Load", "catch"]
+
+_WALL = 0x40000000
+_PR_SET_SECCOMP = 22
+_SYSGOOD = signal.SIGTRAP | 0x80
+_GROUP_STOPS = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+#: include/uapi/linux/seccomp.h
+_TSYNC = 1
+
+
+class Load:
+    """One attempt to install a filter, or to enter strict mode.
+
+    ``mode`` is filter or strict, ``via`` prctl or seccomp, ``arch`` the architecture of the call. ``program`` is None for strict mode and where
+    ``problem`` says why it could not be read. ``result`` is what the call returned: 0, a listener's descriptor or a thread id, -errno, or None where it
+    never returned. ``confirmed`` says whether the kernel was asked and gave the same filter, and is None where it was not asked.
+    ``below`` are the loads that were in force in the thread before, oldest first; ``seconds`` count from the start.
+    """
+
+    __slots__ = (
+        "arch",
+        "below",
+        "comm",
+        "confirmed",
+        "exe",
+        "flags",
+        "ip",
+        "mode",
+        "number",
+        "pid",
+        "problem",
+        "program",
+        "result",
+        "seconds",
+        "tid",
+        "via",
+    )
+
+    def __init__(self, number: int, tid: int, arch: Architecture, via: str, mode: str, flags: int, ip: int, seconds: float) -> None:
+        self.number = number
+        self.tid = tid
+        self.arch = arch
+        self.via = via
+        self.mode = mode
+        self.flags = flags
+        self.ip = ip
+        self.seconds = seconds
+        seen = proc.status(tid)
+        self.pid = seen.tgid or tid if seen is not None else tid
+        self.comm = seen.name if seen is not None else ""
+        try:
+            self.exe = os.readlink(f"/proc/{tid}/exe")
+        except OSError:
+            self.exe = ""
+        self.program: Program | None = None
+        self.problem = ""
+        self.result: int | None = None
+        self.confirmed: bool | None = None
+        self.below: tuple[Load, ...] = ()
+
+    @property
+    def loaded(self) -> bool:
+        """Whether it is in force: the call succeeded. A positive result is a listener, or with TSYNC the thread in whose way it was."""
+        if self.result is None or self.result < 0:
+            return False
+        return self.result == 0 or not self.flags & _TSYNC or bool(self.flags & 8)
+
+
+class Capture(NamedTuple):
+    """What a run showed: every load in order, how the target ended (a wait status, None if it was ended by us), and ``ended`` why:
+    ``""`` by itself, or limit, timeout, signal. ``inherited`` filters were in force from the start.
+    """
+
+    loads: tuple[Load, ...]
+    status: int | None
+    ended: str
+    inherited: int
+    stacks: tuple[tuple[Load, ...], ...]
+
+
+def catch(
+    command: Sequence[str],
+    *,
+    limit: int | None = None,
+    timeout: float | None = None,
+    stdout: int | None = None,
+    found: Callable[[Load], None] | None = None,
+) -> Capture:
+    """Run ``command`` to its end and that of all it started; ``found`` is called with each load once its outcome is known.
+
+    After ``limit`` loads, or ``timeout`` seconds, whatever still runs is killed. ``stdout`` is the descriptor to be its stdout. Raises
+    `UsageError` where there is no such command and `KernelError` where it cannot be traced. Only for a process with one thread and no other children.
+    """
+    return _Catcher(limit, timeout, found).run(command, stdout)
+
+
+class _Catcher:
+    def __init__(self, limit: int | None, timeout: float | None, found: Callable[[Load], None] | None) -> None:
+        self.limit = limit
+        self.timeout = timeout
+        self.found = found
+        self.loads: list[Load] = []
+        self.started = time.monotonic()
+        #: threads alive; those that wait for their parent's event; those whose parent's event came first
+        self.alive: set[int] = set()
+        self.held: set[int] = set()
+        self.groups: dict[int, int] = {}
+        #: thread → loads in force, and the load it is in the middle of
+        self.stacks: dict[int, tuple[Load, ...]] = {}
+        self.pending: dict[int, Load] = {}
+        #: every stack under which a thread ended
+        self.seen: dict[tuple[int, ...], tuple[Load, ...]] = {}
+        self.memories: dict[int, int] = {}
+        self.main = 0
+        self.status: int | None = None
+        self.ended = ""
+        self.interrupts = 0
+        self.calls: dict[tuple[int, int], tuple[str, Architecture]] = {}
+        before = proc.status()
+        self.inherited = (before.filters or 0) if before is not None else 0
+
+    # The run
+
+    def run(self, command: Sequence[str], stdout: int | None) -> Capture:
+        watched = {signal.SIGCHLD, signal.SIGINT, *_ENDING}
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+        disposition = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        try:
+            self._start(command, stdout, mask)
+            self._follow(watched)
+        finally:
+            if self.alive:
+                self._kill()
+                self._drain(until_gone=True)
+            for descriptor in self.memories.values():
+                os.close(descriptor)
+            signal.signal(signal.SIGCHLD, disposition)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        return Capture(tuple(self.loads), self.status, self.ended, self.inherited, tuple(self.seen.values()))
+
+    def _start(self, command: Sequence[str], stdout: int | None, mask: set[signal.Signals] | set[int]) -> None:
+        path = _found(command[0])
+        arguments = [os.fsencode(word) for word in command]
+        go, failed = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.main = os.fork()
+        if self.main == 0:
+            _child(path, arguments, go, failed, stdout, mask)
+        os.close(go[0])
+        os.close(failed[1])
+        try:
+            ptrace.seize(self.main, ptrace.TRACE_CALLS)
+        except OSError as error:
+            os.kill(self.main, signal.SIGKILL)
+            os.waitpid(self.main, 0)
+            os.close(go[1])
+            os.close(failed[0])
+            raise KernelError(f"the command cannot be traced: {error.strerror}", _why_not_traced(), error.errno or 0) from None
+        self.alive.add(self.main)
+        self.stacks[self.main] = ()
+        # Seized but running: it reads, then execs, and from its first stop on every call is seen.
+        ptrace.interrupt(self.main)
+        os.write(go[1], b"g")
+        os.close(go[1])
+        self.failed = failed[0]
+        self.path = path
+
+    def _follow(self, watched: set[signal.Signals]) -> None:
+        end = None if self.timeout is None else self.started + self.timeout
+        try:
+            while True:
+                if not self._drain():
+                    break
+                self._exec_failure()
+                if self.ended:
+                    break
+                left = None if end is None else max(0.0, end - time.monotonic())
+                got = signal.sigwaitinfo(watched) if left is None else signal.sigtimedwait(watched, left)
+                if got is None:
+                    self.ended = "timeout"
+                elif got.si_signo in _ENDING:
+                    self.ended = "signal"
+                elif got.si_signo == signal.SIGINT:
+                    # A terminal's reaches the target as well, and is its to act on; a second one, or another process's, is for us.
+                    self.interrupts += 1
+                    if self.interrupts > 1 or got.si_code <= 0:
+                        self.ended = "signal"
+        finally:
+            self._exec_failure(last=True)
+
+    def _exec_failure(self, *, last: bool = False) -> None:
+        if self.failed < 0:
+            return
+        if not last and self.main not in self.memories:
+            return
+        os.set_blocking(self.failed, False)
+        try:
+            raw = os.read(self.failed, 4)
+        except BlockingIOError:
+            raw = b""
+        os.close(self.failed)
+        self.failed = -1
+        if len(raw) == 4:
+            number = struct.unpack("=i", raw)[0]
+            raise UsageError(f"{self.path}: cannot be executed: {os.strerror(number)}", "name a program")
+
+    def _drain(self, *, until_gone: bool = False) -> bool:
+        """Take every event that is there; False where nothing is left to wait for."""
+        while True:
+            if self.ended and not until_gone:
+                return True
+            try:
+                tid, status = os.waitpid(-1, _WALL | (0 if until_gone else os.WNOHANG))
+            except ChildProcessError:
+                return False
+            if tid == 0:
+                return True
+            if until_gone:
+                self._after_end(tid, status)
+            else:
+                self._handle(tid, status)
+
+    def _after_end(self, tid: int, status: int) -> None:
+        """What is killed may still stop on its way, and must not stay there."""
+        if status & 0xFF == 0x7F:
+            self._kill_one(tid)
+        else:
+            self._gone(tid, None)
+
+    def _kill(self) -> None:
+        for tid in list(self.alive | self.held):
+            self._kill_one(tid)
+
+    def _kill_one(self, tid: int) -> None:
+        try:
+            os.kill(self.groups.get(tid, tid), signal.SIGKILL)
+        except OSError:
+            return  # gone already
+
+    # Events
+
+    def _handle(self, tid: int, status: int) -> None:
+        if status & 0xFF != 0x7F:
+            self._gone(tid, status)
+            return
+        stop, event = status >> 8 & 0xFF, status >> 16
+        try:
+            if tid not in self.alive:
+                self.held.add(tid)  # new: whose it is, its parent's event will tell
+                self._release_orphans()
+                return
+            self._stopped(tid, stop, event)
+        except ProcessLookupError:
+            return  # killed under us; its exit status follows
+
+    def _stopped(self, tid: int, stop: int, event: int) -> None:
+        deliver = 0
+        if event == 0 and stop == _SYSGOOD:
+            self._call(tid)
+            if self.ended:
+                return
+        elif event == 0:
+            deliver = stop
+        elif event == ptrace.EVENT_STOP:
+            if stop in _GROUP_STOPS:
+                ptrace.listen(tid)
+                return
+        elif event in (ptrace.EVENT_FORK, ptrace.EVENT_VFORK, ptrace.EVENT_CLONE):
+            self._born(ptrace.event_message(tid), self.stacks.get(tid, ()))
+        elif event == ptrace.EVENT_EXEC:
+            self._executed(tid, ptrace.event_message(tid))
+        ptrace.resume_to_call(tid, deliver)
+
+    def _born(self, child: int, stack: tuple[Load, ...]) -> None:
+        """A thread or process is there, with the filters of the thread that made it."""
+        # Where it was let go before its maker was known, what it loaded itself since then comes on top.
+        own = tuple(load for load in self.stacks.get(child, ()) if load.tid == child)
+        self.alive.add(child)
+        self.stacks[child] = stack + own
+        seen = proc.status(child)
+        group = seen.tgid or child if seen is not None else child
+        self.groups[child] = group
+        if group == child:
+            self._remember(child)
+        if child in self.held:
+            self.held.discard(child)
+            ptrace.resume_to_call(child)
+
+    def _release_orphans(self, dead: int = 0) -> None:
+        """Let go of the held whose parent died before it could tell: what it had, they have."""
+        for child in list(self.held):
+            seen = proc.status(child)
+            if seen is None:
+                continue
+            maker = seen.tgid if seen.tgid != child else seen.parent
+            if any(self.groups.get(tid, tid) == maker for tid in self.alive):
+                continue
+            self._born(child, self.stacks.get(dead, ()))
+
+    def _executed(self, tid: int, former: int) -> None:
+        """exec: the other threads are gone, and the one that did it has the leader's id now, with its own filters."""
+        if former != tid:
+            interrupted = self.pending.pop(tid, None)
+            if interrupted is not None:
+                self._known(interrupted)
+            self.alive.discard(former)
+            self.stacks[tid] = self.stacks.pop(former, ())
+        self.alive.add(tid)
+        self._remember(tid)
+
+    def _remember(self, pid: int) -> None:
+        """Open the process's memory while that is permitted."""
+        descriptor = memory.open_memory(pid)
+        former = self.memories.pop(pid, -1)
+        if former >= 0:
+            os.close(former)
+        if descriptor is not None:
+            self.memories[pid] = descriptor
+
+    def _gone(self, tid: int, status: int | None) -> None:
+        self.alive.discard(tid)
+        self.held.discard(tid)
+        if tid == self.main and status is not None:
+            self.status = status
+        load = self.pending.pop(tid, None)
+        if load is not None:
+            self._known(load)
+        self._release_orphans(tid)
+        self.groups.pop(tid, None)
+        self._note(self.stacks.pop(tid, ()))
+        descriptor = self.memories.pop(tid, -1)
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def _note(self, stack: tuple[Load, ...]) -> None:
+        """A thread ended under this stack."""
+        if stack:
+            self.seen[tuple(load.number for load in stack)] = stack
+
+    # Calls
+
+    def _call(self, tid: int) -> None:
+        kind, token, ip, values = ptrace.call_stop(tid)
+        if kind == "entry":
+            self._entry(tid, token, ip, values)
+        elif kind == "exit" and tid in self.pending:
+            load = self.pending.pop(tid)
+            load.result = values[0]
+            if load.loaded:
+                self._in_force(tid, load)
+            self._known(load)
+
+    def _entry(self, tid: int, token: int, ip: int, values: tuple[int, ...]) -> None:
+        nr = values[0] & 0xFFFFFFFF
+        key = token, nr
+        known = self.calls.get(key)
+        if known is None:
+            known = self.calls[key] = _recognise(token, nr)
+        name, arch = known
+        if not name:
+            return
+        low = [value & 0xFFFFFFFF for value in values[1:4]]
+        if name == "prctl":
+            if low[0] != _PR_SET_SECCOMP or values[2] not in (1, 2):
+                return
+            mode, flags, pointer = ("strict", "filter")[values[2] - 1], 0, values[3]
+        else:
+            if low[0] > 1:
+                return
+            mode, flags, pointer = ("strict", "filter")[low[0]], low[1], values[3]
+        load = Load(len(self.loads) + 1, tid, arch, name, mode, flags, ip, time.monotonic() - self.started)
+        load.below = self.stacks.get(tid, ())
+        if mode == "filter":
+            self._read(load, pointer)
+        self.loads.append(load)
+        self.pending[tid] = load
+
+    def _read(self, load: Load, pointer: int) -> None:
+        """The program behind a struct sock_fprog: ``len``, and a pointer that is 32 bits wide for 32-bit callers (and x32)."""
+        order = "<" if load.arch.byteorder == "little" else ">"
+        layout = order + ("HxxI" if load.arch.bits == 32 else "H6xQ")
+        head = self._memory(load, pointer, struct.calcsize(layout))
+        if head is None or len(head) < struct.calcsize(layout):
+            load.problem = f"struct sock_fprog at {pointer:#x} cannot be read"
+            return
+        length, address = struct.unpack(layout, head)
+        if length == 0:
+            load.problem = "a program of 0 instructions"
+            return
+        raw = self._memory(load, address, 8 * length)
+        if raw is None or len(raw) < 8 * length:
+            load.problem = f"the {length} instructions at {address:#x} cannot be read"
+            return
+        load.program = Program.from_bytes(raw, load.arch.byteorder)
+
+    def _memory(self, load: Load, address: int, size: int) -> bytes | None:
+        raw = memory.read(load.tid, address, size)
+        if (raw is None or len(raw) < size) and load.pid in self.memories:
+            raw = memory.read_at(self.memories[load.pid], address, size) or raw
+        return raw
+
+    def _in_force(self, tid: int, load: Load) -> None:
+        stack = (*self.stacks.get(tid, ()), load)
+        self.stacks[tid] = stack
+        if load.flags & _TSYNC:
+            for other in self.alive:
+                if self.groups.get(other, other) == self.groups.get(tid, tid):
+                    self.stacks[other] = stack
+        if load.mode == "filter":
+            self._confirm(tid, load)
+
+    def _confirm(self, tid: int, load: Load) -> None:
+        """Ask the kernel for what it took, where we may: the newest filter is the last."""
+        seen = proc.status(load.pid, tid)
+        if load.program is None or seen is None or not seen.filters:
+            return
+        try:
+            raw = ptrace.seccomp_filter(tid, seen.filters - 1)
+        except OSError:
+            return
+        if raw is None:
+            return
+        load.confirmed = raw == load.program.to_bytes()
+        if not load.confirmed:
+            load.problem = "the memory was changed between the call and the kernel's copy: this is what the kernel took"
+            load.program = Program.from_bytes(raw, load.program.byteorder)
+
+    def _known(self, load: Load) -> None:
+        if self.found is not None:
+            self.found(load)
+        if self.limit is not None and not self.ended and len(self.loads) - len(self.pending) >= self.limit:
+            self.ended = "limit"
+
+
+def _recognise(token: int, nr: int) -> tuple[str, Architecture]:
+    """``prctl`` or ``seccomp`` where that is the call, else "", and the architecture that it belongs to."""
+    from seclude.abi import native
+    from seclude.supervise.describe import architecture
+
+    arch = architecture(token, nr)
+    if arch is None:
+        return "", native()
+    name = arch.call_name(nr)
+    return (name if name in ("prctl", "seccomp") else ""), arch
+
+
+def _found(name: str) -> str:
+    """The command's path, as a shell would find it."""
+    if "/" in name:
+        if not os.path.exists(name):
+            raise UsageError(f"{name}: no such file", "name a program")
+        return name
+    import shutil
+
+    path = shutil.which(name)
+    if path is None:
+        raise UsageError(f"{name}: command not found", "give its path")
+    return path
+
+
+def _child(
+    path: str,
+    arguments: list[bytes],
+    go: tuple[int, int],
+    failed: tuple[int, int],
+    stdout: int | None,
+    mask: set[signal.Signals] | set[int],
+) -> None:
+    """The target's first life: wait until it is traced, then be the command. Never returns."""
+    try:
+        os.close(go[1])  # else the end of the tracer would not end the read
+        if os.read(go[0], 1) != b"g":
+            os._exit(125)
+        # As any program finds them: Python ignores these for itself.
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if stdout is not None:
+            os.dup2(stdout, 1)
+        os.execv(path, arguments)  # noqa: S606 - running the command is what this is for
+    except OSError as error:
+        os.write(failed[1], struct.pack("=i", error.errno or errno.EIO))
+    finally:
+        os._exit(125)
+
+
+def _why_not_traced() -> str:
+    scope = proc.sysctl("kernel.yama.ptrace_scope")
+    if scope == "3":
+        return "kernel.yama.ptrace_scope is 3: nothing is traced until the next boot"
+    if scope == "2":
+        return "kernel.yama.ptrace_scope is 2: tracing needs CAP_SYS_PTRACE"
+    return "a filter or security module around this process may refuse ptrace(2)"
