@@ -12,7 +12,7 @@ from seclude.compiler.blocks import JEQ, JSET
 from seclude.compiler.dispatch import tree
 from seclude.compiler.weights import is_permitted
 from seclude.decision.nodes import END, LEVEL_SHIFT, LEVEL_WORD, WORD_LEVEL, make
-from seclude.decision.parts import TooManyRunsError, runs, runs_of
+from seclude.decision.parts import RUN_LIMIT, measure, runs, runs_of
 from seclude.decision.words import FULL
 
 if TYPE_CHECKING:
@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from seclude.decision.nodes import Node
     from seclude.decision.parts import Runs
 
-__all__ = ["Arguments"]
+__all__ = ["SIZE", "Arguments"]
 
-#: up to this many runs a word is searched as an axis
-_RUNS = 600
+#: what one instruction less is worth, as a share of all that one call executes: a call is a small part of all calls
+SIZE = 0.01
+
+#: up to so many runs a word is searched as an axis at once; up to so many for each node of its diagram if it is no set of flags
+_FEW = 24
+_MANY = 8
 #: a run of at most so many values may be part of a set of flags
 _CUBE = 64
 
@@ -31,8 +35,9 @@ _CUBE = 64
 class Arguments:
     """Diagrams to blocks, each diagram once."""
 
-    def __init__(self, blocks: Blocks) -> None:
+    def __init__(self, blocks: Blocks, size: float = SIZE) -> None:
         self.blocks = blocks
+        self.size = size
         self.known: dict[Node, Block] = {}
         self.tested: dict[tuple[int, Node], Block] = {}
         self.permitted: dict[Node, bool] = {}
@@ -61,11 +66,9 @@ class Arguments:
 
     def _test(self, word: int, node: Node) -> Block:
         base = WORD_LEVEL[word]
-        try:
-            cut = runs(node, word, 24)
-        except TooManyRunsError:
-            cut = None
-        if cut is not None:
+        count, size = measure(node, word)
+        if count <= _FEW:
+            cut = runs(node, word)
             return self.cube(cut) or self.search(cut)
         closed = _closed(node, base)
         if closed is not None:
@@ -80,12 +83,8 @@ class Arguments:
                     then = self.blocks.jump(JSET, bit, then, other) if bit else then
                 return then
             return self.blocks.mask(mask, self.blocks.jump(JEQ, value, self.block(inside), self.block(outside)))
-        try:
-            cut = runs(node, word, _RUNS)
-        except TooManyRunsError:
-            cut = None
-        if cut is not None:
-            return self.search(cut)
+        if count <= min(_MANY * size, RUN_LIMIT):
+            return self.search(runs(node, word))
         bit = LEVEL_SHIFT[node.level] + max(b for b in range(4) if any(node.kids[d] is not node.kids[d ^ 1 << b] for d in range(16)))
         on, off = (_fixed(node, bit, flag) for flag in (True, False))
         return self.blocks.jump(JSET, 1 << bit, self.test(word, on), self.test(word, off))
@@ -122,7 +121,7 @@ class Arguments:
                 permitted = self.permitted[kid] = is_permitted(kid)
             weight = 0.1 if last == FULL != first else 1 + (last - first).bit_length() / 4
             weights.append(weight if permitted else 0.01)
-        return tree(cut, weights, self.block, self.blocks)
+        return tree(cut, weights, self.block, self.blocks, size=self.size)
 
 
 def _free_bits(values: set[int]) -> int:

@@ -34,6 +34,17 @@ class Block:
         self.k = k
         self.next = following
 
+    def below(self) -> set[Block]:
+        """This block and every one that may follow."""
+        seen = {self}
+        todo = [self]
+        while todo:
+            for one in todo.pop().next:
+                if one not in seen:
+                    seen.add(one)
+                    todo.append(one)
+        return seen
+
 
 class Blocks:
     """The blocks of one program, each made once."""

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from seclude.bpf.program import Program
+from seclude.compiler import arguments, even
 from seclude.compiler.arguments import Arguments
 from seclude.compiler.blocks import Blocks
 from seclude.compiler.dispatch import tree
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from seclude.decision.nodes import Node
 
 __all__ = ["Filter", "compile", "compile_decision"]
+
+#: what an instruction less is worth where a filter is too large otherwise: a tenth of a step
+_FRUGAL = 0.1
 
 
 class Filter:
@@ -107,8 +111,14 @@ def compile_decision(
     ``byteorder`` is that of the machine it will run on; ``order`` lists AUDIT_ARCH tokens, the one that most calls come with first.
     """
     with budget("this filter"):
-        plan = _Plan(decision, Weights(optimize_for, weights), order)
-        program = Program(emit(plan.root(), byteorder, lambda: largest(decision)), byteorder)
+        chosen = Weights(optimize_for, weights)
+        try:
+            code = emit(_Plan(decision, chosen, order).root(), byteorder)
+        except BudgetError:
+            # Speed gives way to size before anybody is told that it does not fit.
+            plan = _Plan(decision, chosen, order, _FRUGAL)
+            code = emit(plan.root(), byteorder, lambda: largest(plan))
+        program = Program(code, byteorder)
         prove(program, decision)
         return program
 
@@ -116,12 +126,13 @@ def compile_decision(
 class _Plan:
     """A decision laid out as blocks: architecture, then number, then arguments."""
 
-    def __init__(self, decision: Decision, weights: Weights, order: Sequence[int]) -> None:
+    def __init__(self, decision: Decision, weights: Weights, order: Sequence[int], size: float = 0.0) -> None:
         self.decision = decision
         self.weights = weights
         self.order = order
         self.blocks = Blocks()
-        self.arguments = Arguments(self.blocks)
+        self.size = size or even.SIZE
+        self.arguments = Arguments(self.blocks, size or arguments.SIZE)
 
     def root(self) -> Block:
         node = self.decision.root
@@ -155,8 +166,8 @@ class _Plan:
         except TooManyRunsError:
             return self.arguments.block(node)
         weights, points = self.weights.of_calls(cut, [arch for token in tokens for arch in architectures_of(token)])
-        even = self.weights.mode == "uniform" or (self.weights.mode == "profile" and not self.weights.profile)
-        return self.blocks.load(NR, tree(cut, weights, self.arguments.block, self.blocks, None if even else points))
+        uniform = self.weights.mode == "uniform" or (self.weights.mode == "profile" and not self.weights.profile)
+        return self.blocks.load(NR, tree(cut, weights, self.arguments.block, self.blocks, None if uniform else points, self.size))
 
 
 def architectures_of(token: int) -> list[Architecture]:
@@ -167,22 +178,20 @@ def architectures_of(token: int) -> list[Architecture]:
     return [arch for arch in found if arch.token == token]
 
 
-def largest(decision: Decision) -> str:
+def largest(plan: _Plan) -> str:
     """Which calls need most code, for the message of a filter that is too large."""
     sizes: dict[tuple[str, Node], int] = {}
     total = 0
     try:
-        for first, _, kid in decision.tokens:
+        for first, _, kid in plan.decision.tokens:
             names = architectures_of(first)
             cut = runs(kid, NR) if kid.level < 16 else ()
             total += len(cut)
             for number, _, node in cut:
                 if node.level != END and names:
-                    blocks = Blocks()
-                    Arguments(blocks).block(node)
                     name = next((found for arch in names if (found := arch.call_name(number))), str(number))
-                    sizes[f"{name} on {names[0].name}", node] = len(blocks.known)
-    except (TooManyRunsError, BudgetError):
+                    sizes[f"{name} on {names[0].name}", node] = len(plan.arguments.block(node).below())
+    except TooManyRunsError:
         return "it looks at single bits of call numbers or architectures in many ways"
     worst = sorted(sizes.items(), key=lambda item: -item[1])[:3]
     parts = [f"the arguments of {name}: {size} instructions" for (name, _), size in worst]

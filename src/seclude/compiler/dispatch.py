@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from seclude.compiler.even import Even
+from seclude.compiler.even import SIZE, Even
 from seclude.compiler.uneven import FEW, Uneven
 
 if TYPE_CHECKING:
@@ -31,12 +31,17 @@ def tree(
     block: Callable[[Node], Block],
     blocks: Blocks,
     points: Mapping[int, float] | None = None,
+    size: float = SIZE,
 ) -> Block:
-    """Blocks that find the run which holds A. ``points`` are the weights of single numbers, parts of their runs' ``weights``."""
+    """Blocks that find the run which holds A.
+
+    ``points`` are the weights of single numbers, parts of their runs' ``weights``;
+    ``size`` is the share of the whole weight that one instruction less is worth.
+    """
     starts = list(cut.starts)
     ends = [start - 1 for start in starts[1:]] + [_FULL]
     total = sum(weights) or 1.0
     pieces = [(starts[i], ends[i], kid, weights[i] / total) for i, kid in enumerate(cut.kids)]
     if points and sum(sorted(points.values(), reverse=True)[:FEW]) > _UNEVEN * total:
-        return Uneven(pieces, {number: weight / total for number, weight in points.items()}).build(block, blocks)
-    return Even(pieces).build(block, blocks)
+        return Uneven(pieces, {number: weight / total for number, weight in points.items()}, size).build(block, blocks)
+    return Even(pieces, size).build(block, blocks)

@@ -25,25 +25,27 @@ Piece = tuple[int, int, "Node", float]
 SIZE = 0.0008
 #: so many points are tested one after the other where the rest of a range leads to one place
 CHAIN = 4
-#: cuts tried on each side of the middle, and of a range of so few runs all of them
+#: cuts tried on each side of the middle; all of them in a range of few runs, one in a range of many
 _WINDOW = 1
 _SMALL = 6
+_LARGE = 150
 
 
 class Even:
     """Pieces ``(first, last, kid, weight)`` in ascending order, neighbours different; gaps between them are never asked about."""
 
-    def __init__(self, pieces: Sequence[Piece]) -> None:
+    def __init__(self, pieces: Sequence[Piece], size: float = SIZE) -> None:
         self.pieces = pieces
+        self.size = size
         self.total = [0.0]
         for piece in pieces:
             self.total.append(self.total[-1] + piece[3])
         # self.alike[i]: up to where the wide pieces from i on all lead to one place, and that place
-        size = len(pieces)
-        self.alike = [size] * size
+        count = len(pieces)
+        self.alike = [count] * count
         wide: Node | None = None
-        until = at = size
-        for i in range(size - 1, -1, -1):
+        until = at = count
+        for i in range(count - 1, -1, -1):
             first, last, kid, _ = pieces[i]
             if first != last:
                 if wide is not None and kid is not wide:
@@ -69,7 +71,7 @@ class Even:
         return points, rest
 
     def cost(self, low: int, high: int) -> float:
-        """The expected tests of a range, each instruction counted as `SIZE`."""
+        """The expected tests of a range, each instruction counted as ``size``."""
         return self.solve(low, high)[0]
 
     def solve(self, low: int, high: int) -> tuple[float, int]:
@@ -87,10 +89,10 @@ class Even:
         if chain is not None:
             left, best = weight, 0.0
             for piece in chain[0]:
-                best += left + SIZE
+                best += left + self.size
                 left -= piece[3]
         if chain is None or len(chain[0]) > 1:
-            memo, solve, step = self.memo, self.solve, weight + SIZE
+            memo, solve, step = self.memo, self.solve, weight + self.size
             for cut in self.cuts(low, high):
                 below = (memo.get((low, cut)) or solve(low, cut))[0] if cut - low > 1 else 0.0
                 if step + below < best:
@@ -105,6 +107,8 @@ class Even:
         total = self.total
         middle = (total[low] + total[high]) / 2
         left = bisect_left(total, middle, low + 1, high - 1)
+        if high - low > _LARGE:
+            return range(left, left + 1)
         reach = _WINDOW if high - low > _SMALL else 3
         return range(max(low + 1, left - reach), min(high - 1, left + reach - 1) + 1)
 

@@ -76,15 +76,16 @@ class Uneven:
     them joins their neighbours). Within one list the heavier point goes first in some best tree; between lists it need not.
     """
 
-    def __init__(self, pieces: Sequence[Piece], points: Mapping[int, float]) -> None:
+    def __init__(self, pieces: Sequence[Piece], points: Mapping[int, float], size: float = SIZE) -> None:
         self.pieces = pieces
+        self.size = size
         self.total = [0.0]
         for piece in pieces:
             self.total.append(self.total[-1] + piece[3])
         span: dict[Node, int] = {}
         for first, last, kid, _ in pieces:
             span[kid] = span.get(kid, 0) + last - first + 1
-        self.few = {kid for kid, size in span.items() if size <= FEW}
+        self.few = {kid for kid, numbers in span.items() if numbers <= FEW}
         firsts = [piece[0] for piece in pieces]
         lists: list[list[Point]] = [[], [], []]
         for index, (first, last, kid, weight) in enumerate(pieces):
@@ -99,7 +100,7 @@ class Uneven:
                 if first != last and kid not in self.few:
                     lists[1].append((weight, number, index))
         self.points = [sorted(one, reverse=True) for one in lists]
-        self.window = Even(pieces)
+        self.window = Even(pieces, size)
         self.ranges: dict[tuple[int, int], _Range] = {}
         self.memo: dict[tuple[int, int, int, int, int], tuple[float, int]] = {}
 
@@ -145,7 +146,7 @@ class Uneven:
         if total[high] - total[low] < _LIGHT and not (a or b or c):
             return self.window.cost(low, high), _DONE
         weight = max(0.0, total[high] - total[low] - sums[0][a] - sums[1][b] - sums[2][c])
-        step = weight + SIZE
+        step = weight + self.size
         best, way = 1e30, _DONE
         few = here.need[0] - a + here.need[2] - c <= CHAIN and here.need[0] <= len(here.points[0])
         points = here.points

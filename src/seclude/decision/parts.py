@@ -5,6 +5,7 @@ The diagram stays the canonical form; runs are a projection of it (`runs`) and a
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from seclude.decision.nodes import LEVEL_WORD, WORD_LEVEL, Node
@@ -13,7 +14,7 @@ from seclude.decision.words import FULL, from_runs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["RUN_LIMIT", "Runs", "TooManyRunsError", "runs", "runs_of", "word_of"]
+__all__ = ["RUN_LIMIT", "Runs", "TooManyRunsError", "measure", "runs", "runs_of", "word_of"]
 
 #: more runs than this are not listed; the diagram is used instead
 RUN_LIMIT = 4096
@@ -81,6 +82,28 @@ def runs(node: Node, word: int, limit: int = RUN_LIMIT) -> Runs:
 
     walk(node, base, 0)
     return Runs(tuple(starts), tuple(kids))
+
+
+def measure(node: Node, word: int) -> tuple[int, int]:
+    """How many runs the function of this word has, and how many nodes it takes as a diagram of that word."""
+    base = WORD_LEVEL[word]
+    below = base + 8
+    known: dict[Node, tuple[Node, Node, int]] = {}
+
+    def walk(node: Node, level: int) -> tuple[Node, Node, int]:
+        # What the first and the last value lead to, and the number of runs, for the digits from ``level`` on.
+        if node.level >= below:
+            return node, node, 1
+        found = known.get(node)
+        if found is None:
+            parts = [walk(kid, node.level + 1) for kid in node.kids]
+            count = sum(part[2] for part in parts) - sum(a[1] is b[0] for a, b in pairwise(parts))
+            found = known[node] = (parts[0][0], parts[15][1], count)
+        first, last, count = found
+        again = 1 << 4 * (node.level - level)  # digits that are not asked for repeat the pattern
+        return first, last, again * count - (again - 1) * (first is last)
+
+    return walk(node, base)[2], len(known)
 
 
 def runs_of(pieces: list[tuple[int, Node]]) -> Runs:

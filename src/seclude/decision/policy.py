@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from seclude.decision.nodes import FALSE, TRUE, Node, budget
-from seclude.decision.ops import both, either, excluding, ite
+from seclude.decision.ops import both, either, excluding, invert, ite
 from seclude.decision.parts import Runs, runs_of
 from seclude.decision.value import ARCH, NR, Decision, canonical_value, decision_of, result
 from seclude.decision.words import field_in
@@ -76,19 +76,26 @@ def _call(call: LoweredCall) -> Node:
 
 def condition(predicate: Predicate, then: Node = TRUE, other: Node = FALSE) -> Node:
     """``then`` where the predicate holds, ``other`` elsewhere."""
+    # The test is made on its own first: it is small, while ``other`` holds all that the later rules say.
+    return ite(_test(predicate), then, other)
+
+
+def _test(predicate: Predicate) -> Node:
     match predicate:
         case Test(field, mask, ranges):
-            return ite(field_in(field, mask, ranges), then, other)
+            return field_in(field, mask, ranges)
         case Negation(part):
-            return condition(part, other, then)
+            return invert(_test(part))
         case All(parts):
+            out = TRUE
             for part in reversed(parts):
-                then = condition(part, then, other)
-            return then
+                out = both(_test(part), out)
+            return out
         case Any(parts):
+            out = FALSE
             for part in reversed(parts):
-                other = condition(part, then, other)
-            return other
+                out = either(_test(part), out)
+            return out
 
 
 def shadowed(policy: object) -> list[Diagnostic]:
