@@ -389,6 +389,7 @@ def test_the_report_outlives_a_signal_to_the_whole_group(options, place):
     # As timeout(1) and a service manager send it, more than once, while denied calls come as fast as they can.
     words = [sys.executable, "-m", "seclude", "run", *options, "--", c_program(BUSY)]
     child = support.start(words, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    assert child.stdout is not None
     assert child.stdout.readline() == b"ready\n"
     for _ in range(3):
         os.killpg(child.pid, signal.SIGTERM)
