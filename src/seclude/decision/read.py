@@ -33,6 +33,8 @@ __all__ = ["STATE_BUDGET", "Axis", "Meaning", "Reading", "from_instructions", "f
 #: how many (instruction, contents) pairs are followed before `BudgetError`
 STATE_BUDGET = 200_000
 _SECCOMP_DATA_SIZE = 64
+#: longer lists of runs are not looked up among those that exist: chains of thousands of tests make each only once
+_SHARED_RUNS = 300
 _X = 1 << 16
 _A = 1 << 17
 
@@ -345,6 +347,8 @@ class _Runs:
         if len(kids) > RUN_LIMIT:
             raise TooManyRunsError
         key = (axis, tuple(starts), tuple(kids))
+        if len(kids) > _SHARED_RUNS:
+            return Axis(*key)
         found = self.known.get(key)
         if found is None:
             found = self.known[key] = Axis(*key)
