@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -20,6 +21,13 @@ def test_the_exit_code_is_the_commands(options, nobody):
     for script, code in (("exit 7", 7), ("kill -TERM $$", 128 + 15)):
         done = support.seclude("run", "--policy", policy(ALLOW), *options, "--", "sh", "-c", script, nobody=nobody)
         assert done.status == code, str(done)
+
+
+def test_a_variable_that_the_interpreter_sets_for_itself_stays_out_of_the_target():
+    # In the C locale Python sets LC_CTYPE in its own environment (PEP 538).
+    command = [sys.executable, "-m", "seclude", "run", "--", shutil.which("env") or "env"]
+    done = subprocess.run(command, env={"PYTHONPATH": str(support.ROOT / "src")}, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [f"PYTHONPATH={support.ROOT / 'src'}"]
 
 
 @pytest.mark.parametrize(("command", "code"), [("no-such-command", 127), ("/no/such/file", 127), ("/etc/passwd", 126), ("/etc", 126)])

@@ -96,8 +96,20 @@ def _tell(line: str) -> None:
     sys.stderr.flush()
 
 
+def _added_by_python(name: bytes) -> bool:
+    """Whether the interpreter set the variable itself: in the C locale it sets LC_CTYPE (PEP 538), which is none of the target's."""
+    try:
+        with open("/proc/self/environ", "rb", buffering=0) as file:
+            given = file.read(1 << 22)
+    except OSError:
+        return False
+    return not any(entry.startswith(name + b"=") for entry in given.split(b"\0"))
+
+
 def _environment(arguments: Arguments) -> list[bytes]:
     environment = {} if arguments.flag("clear_env") else dict(os.environb)
+    if _added_by_python(b"LC_CTYPE"):
+        environment.pop(b"LC_CTYPE", None)
     for word in arguments.all("env"):
         name, equals, value = os.fsencode(word).partition(b"=")
         if not name:
