@@ -110,17 +110,26 @@ def test_a_restarted_call_counts_once():
     assert denial.count == 1
 
 
+START = (100, X86_64.token, X86_64.number("execve"), (1, 2, 3))
+
+
 def test_one_execve_is_let_pass_and_no_other():
-    start = (100, X86_64.number("execve"))
-    kernel = Scripted(notification("execve", id_=1), notification("execve", id_=2))
-    serve(kernel, start=start, times=2)
+    kernel = Scripted(notification("execve", 1, 2, 3, id_=1), notification("execve", 1, 2, 3, id_=2))
+    serve(kernel, start=START, times=2)
     assert kernel.log == [("continue", 1), ("reply", 2, errno.EPERM)]
 
 
 def test_another_process_or_another_call_does_not_start_the_target():
-    start = (100, X86_64.number("execve"))
-    kernel = Scripted(notification("execve", pid=101), notification("mkdir"), notification("execve"))
-    serve(kernel, start=start, times=3)
+    kernel = Scripted(notification("execve", 1, 2, 3, pid=101), notification("mkdir", 1, 2, 3), notification("execve", 1, 2, 3))
+    serve(kernel, start=START, times=3)
+    assert [entry[0] for entry in kernel.log] == ["reply", "reply", "continue"]
+
+
+def test_another_architectures_call_of_that_number_or_other_pointers_do_not_start_the_target():
+    foreign = notification("execve", 1, 2, 3)
+    foreign.arch = arch("x86").token
+    kernel = Scripted(foreign, notification("execve", 1, 0, 3), notification("execve", 1, 2, 3))
+    serve(kernel, start=START, times=3)
     assert [entry[0] for entry in kernel.log] == ["reply", "reply", "continue"]
 
 

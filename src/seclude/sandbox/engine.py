@@ -33,7 +33,7 @@ from seclude.sandbox.start import Retry, failed_start, steps, summary
 from seclude.supervise.kernel import Linux
 from seclude.supervise.notifications import Responder
 from seclude.supervise.observer import Observer
-from seclude.supervise.plain import Plain, without_trace
+from seclude.supervise.plain import ALLOW, LOG, Plain, without_trace
 from seclude.supervise.record import Record
 
 TYPE_CHECKING = False
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 __all__ = ["PATIENCE", "execute"]
 
 PATIENCE = 10.0  # seconds for killed processes to be gone
+_STATUSES = (
+    256  # wait statuses taken in one go: traced processes can make them faster than we take them, and then the clocks must have their turn
+)
 _FORWARDED = (csignal.SIGTERM, csignal.SIGHUP, csignal.SIGINT, csignal.SIGQUIT, csignal.SIGUSR1, csignal.SIGUSR2)
 _TERMINAL_STOPS = (csignal.SIGTSTP, csignal.SIGTTIN, csignal.SIGTTOU)
 
@@ -96,7 +99,7 @@ class _Run:
 
     __slots__ = (
         "children_before", "continued", "control", "cpu_before", "deadline", "ending", "filters_before", "job", "kernel", "limit", "listener", "loaded", "main",
-        "main_status", "mask", "memory", "notes", "observer", "own_filter", "path", "plain", "plan", "poll", "record", "relay", "report",
+        "main_status", "mask", "memory", "more", "notes", "observer", "own_filter", "path", "plain", "plan", "poll", "record", "relay", "report",
         "responder", "signals", "spawn", "started_at", "terminal", "trace",
     )  # fmt: skip
 
@@ -117,6 +120,7 @@ class _Run:
         self.memory = 0
         self.own_filter = False
         self.ending = False
+        self.more = False
         self.cpu_before = cpu_of_children()
         self.deadline: float | None = None
         self.poll = select.poll()
@@ -240,10 +244,16 @@ class _Run:
             if not self.trace:
                 # The child is on its way to exec: its loader may just have opened a file, which the limit then counts.
                 self._bind_files(self.main)
-            number = native().number("execve")
-            start = (self.main, number) if number is not None else None
-            self.responder = Responder(self.kernel, self.listener, self.plain, self.record, start)
+            self.responder = Responder(self.kernel, self.listener, self.plain, self.record, self._start_to_pass())
             self.poll.register(self.listener, select.POLLIN)
+
+    def _start_to_pass(self) -> tuple[int, int, int, tuple[int, ...]] | None:
+        """The execve that the responder lets pass: none where the policy permits it, since then it is never notified."""
+        here, args = native(), call_of_exec(self.spawn)
+        number = here.number("execve")
+        if number is None or self.plain.value(number, here.token, 0, args)[0] in (ALLOW, LOG):
+            return None
+        return self.main, here.token, number, args[:3]
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
@@ -269,6 +279,8 @@ class _Run:
                     return
                 else:
                     self.relay.handle(descriptor, self.poll)
+            if self.more:
+                self._reap()
             now = time.monotonic()
             if self.deadline is not None and now >= self.deadline:
                 self.limit = "wall"
@@ -283,6 +295,8 @@ class _Run:
 
     def _timeout(self, cpu_check: float | None) -> int | None:
         """Milliseconds until the next clock needs a look, rounded up, or None."""
+        if self.more:
+            return 0
         times = [at for at in (self.deadline, cpu_check) if at is not None]
         if not times:
             return None
@@ -306,8 +320,9 @@ class _Run:
         self._reap()
 
     def _reap(self) -> bool:
-        """Take every wait status there is. True where no child and no traced thread is left at all."""
-        while True:
+        """Take wait statuses; ``more`` says that there may be others. True where no child and no traced thread is left at all."""
+        self.more = False
+        for _ in range(_STATUSES):
             change = self.kernel.wait()
             if change is None:
                 return False
@@ -321,9 +336,13 @@ class _Run:
                 kill(pid)
             if self.observer.handle(pid, status) and pid == self.main:
                 self.main_status = status
+        self.more = True
+        return False
 
     def _executed(self, pid: int) -> None:
         """The target's own program begins, and stands still until we go on."""
+        if self.responder is not None:
+            self.responder.start = None
         self._bind_files(pid)
 
     def _bind_files(self, pid: int) -> None:
@@ -378,7 +397,7 @@ class _Run:
                 self.notes.append(f"processes that could not be ended within {PATIENCE:g} s were left: {', '.join(map(str, sorted(left)))}")
                 return how
             # Any death wakes us at once; the bound is for orphans that become our children silently.
-            for descriptor, _ in self.poll.poll(20):
+            for descriptor, _ in self.poll.poll(0 if self.more else 20):
                 if descriptor == self.signals:
                     signals.pending(self.signals)
                 else:

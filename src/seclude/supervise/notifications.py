@@ -2,7 +2,8 @@
 
 The problem: the record must not change what happens. The reporting filter notifies where the policy says errno (and
 notify, and trace); here the policy's own program is run on the notified words, and its errno is the answer. Nothing is
-ever let through from here, but for one call: the execve by which the target itself starts.
+ever let through from here, but for one call: the execve by which the target itself starts. It is known by its thread, architecture,
+number and pointers together, and only looked for where the policy denies it: else the first denied call that resembled it would pass.
 
 A call counts when its answer was delivered: one that is interrupted and restarted is notified again under another id,
 and would count twice if counted on arrival. What is shown of the target's memory is read while the call waits; if the
@@ -26,17 +27,19 @@ if TYPE_CHECKING:
     from seclude.supervise.kernel import Kernel
     from seclude.supervise.record import Record
 
+    Start = tuple[int, int, int, tuple[int, ...]]
+
 __all__ = ["Responder"]
 
 _MAX_ERRNO = 4095
 
 
 class Responder:
-    """One listener. ``start`` is ``(pid, nr)`` of the execve to let pass, once; None after it."""
+    """One listener. ``start`` is ``(pid, token, nr, first three arguments)`` of the execve to let pass, once; None after it."""
 
     __slots__ = ("answered", "kernel", "listener", "plain", "record", "start")
 
-    def __init__(self, kernel: Kernel, listener: int, plain: Plain, record: Record, start: tuple[int, int] | None) -> None:
+    def __init__(self, kernel: Kernel, listener: int, plain: Plain, record: Record, start: Start | None) -> None:
         self.kernel = kernel
         self.listener = listener
         self.plain = plain
@@ -49,7 +52,7 @@ class Responder:
         call = self.kernel.receive(self.listener)
         if call is None:
             return
-        if self.start == (call.pid, call.nr):
+        if self.start is not None and self.start == (call.pid, call.arch, call.nr, call.args[:3]):
             self.start = None
             self.kernel.continue_(self.listener, call.id)
             return
