@@ -76,7 +76,7 @@ def support(node: Node) -> dict[int, int]:
 class View:
     """One architecture of the decision."""
 
-    __slots__ = ("_answers", "_default", "_permits", "arch", "below", "calls", "subject")
+    __slots__ = ("_answers", "_default", "_permits", "arch", "below", "beyond", "calls", "open", "subject")
 
     def __init__(self, subject: Subject, arch: Architecture) -> None:
         self.subject = subject
@@ -86,6 +86,10 @@ class View:
         self._answers: dict[str, Node] = {}
         self._permits: dict[str, Node] = {}
         self._default: int | None | bool = False
+        #: the numbers above every one that the table names, up to where another ABI's numbers or negative ones begin
+        self.beyond = _beyond(arch)
+        #: whether calls that the table does not name are let through: the filter lists what is denied
+        self.open = self.numbers(self.beyond) is not FALSE
 
     def answer(self, call: str) -> Node | None:
         """What remains of the decision for this call, or None where the architecture has no such call."""
@@ -166,24 +170,6 @@ class View:
         return both(equals(ARCH, self.arch.token), here)
 
     @property
-    def beyond(self) -> tuple[tuple[int, int], ...]:
-        """The numbers above every one that the table names, up to where another ABI's numbers or negative ones begin."""
-        last = 0x7FFF_FFFF if self.arch.x32_bit or self.arch.name != "x86_64" else _X32 - 1
-        edges = sorted(number for number in self.calls.values() if number > self.arch.highest)
-        start = self.arch.highest + 1
-        out = []
-        for number in edges:
-            if start < number:
-                out.append((start, number - 1))
-            start = number + 1
-        return (*out, (start, last))
-
-    @property
-    def open(self) -> bool:
-        """Whether calls that the table does not name are let through: the filter lists what is denied."""
-        return self.numbers(self.beyond) is not FALSE
-
-    @property
     def default(self) -> int | None:
         """The RET word that calls get which nobody thought of; None where the filter lists what is denied."""
         if self._default is False:
@@ -211,6 +197,18 @@ class View:
         """Where the call gets exactly this RET word."""
         answer = self.answer(call)
         return FALSE if answer is None else map_leaves(answer, lambda node: boolean(node.value == value))
+
+
+def _beyond(arch: Architecture) -> tuple[tuple[int, int], ...]:
+    highest = arch.highest
+    last = _X32 - 1 if arch.name == "x86_64" else _NEGATIVE - 1
+    start = highest + 1
+    out = []
+    for number in sorted(number for number in arch.calls().values() if number > highest):
+        if start < number:
+            out.append((start, number - 1))
+        start = number + 1
+    return (*out, (start, last))
 
 
 def _below(node: Node, number: int) -> Node:

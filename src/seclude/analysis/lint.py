@@ -1,0 +1,176 @@
+"""``seclude lint``: what a filter lets through that it should not, and what else is wrong with it, each with a call that shows it.
+
+    findings = lint(decision, programs, profile="service").findings
+
+Every rule is a question to the decision, so it does not matter how a filter is written: what is found is what some call gets, and that call, the
+witness, is part of the finding. It has been put to the decision once more before it is reported. The rules are in `seclude.analysis.lint_rules`.
+
+Stacked filters are judged together, as `seclude.decision.stack` of them; hygiene (L36, L37, L39) is asked of each program as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from seclude.analysis.lint_rules import PROFILES, RULES, SEVERITIES
+from seclude.analysis.lint_view import Subject
+from seclude.decision.nodes import FALSE, budget
+from seclude.decision.witness import witness
+from seclude.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from seclude.abi import Architecture
+    from seclude.analysis.lint_rules import Rule
+    from seclude.analysis.lint_view import Hit
+    from seclude.bpf import Program
+    from seclude.decision.nodes import Node
+    from seclude.decision.value import Decision
+    from seclude.decision.witness import SystemCall
+    from seclude.errors import Span
+
+__all__ = ["Finding", "Report", "lint", "severity_number", "unloadable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One rule that applies: ``text`` says what can be done, by ``calls`` (names, none where numbers have none) on ``archs``.
+
+    ``witness`` is one call that shows it and ``value`` the RET word it gets; both are None for what no call can show (a program that the kernel refuses,
+    unreachable instructions). ``instruction`` is (which program, index), ``span`` the place in a policy's text. ``roots`` are the calls, as diagrams.
+    """
+
+    rule: Rule
+    severity: int
+    text: str
+    calls: tuple[str, ...]
+    archs: tuple[str, ...]
+    witness: SystemCall | None = None
+    value: int | None = None
+    instruction: tuple[int, int] | None = None
+    span: Span | None = None
+    roots: tuple[Node, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def id(self) -> str:
+        return self.rule.id
+
+    @property
+    def level(self) -> str:
+        """The severity's name."""
+        return SEVERITIES[self.severity]
+
+    def __str__(self) -> str:
+        calls = f": {_listed(self.calls)}" if self.calls else ""
+        archs = f" ({', '.join(self.archs)})" if self.archs else ""
+        return f"{self.id} {self.level}: {self.text}{calls}{archs}"
+
+
+def _listed(calls: Sequence[str], most: int = 12) -> str:
+    return ", ".join(calls[:most]) + (f" and {len(calls) - most} more" if len(calls) > most else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found, worst first, and what was found but suppressed, with the reason given."""
+
+    findings: tuple[Finding, ...]
+    suppressed: tuple[tuple[Finding, str], ...] = ()
+
+    def worst(self) -> int:
+        """The greatest severity, -1 for none."""
+        return max((finding.severity for finding in self.findings), default=-1)
+
+
+def severity_number(name: str) -> int:
+    """The place of a severity among `SEVERITIES`. Raises `UsageError`."""
+    if name not in SEVERITIES:
+        guess = nearest(name, SEVERITIES)
+        raise UsageError(f"no severity {name!r}" + (f"; did you mean {guess!r}?" if guess else ""), f"severities: {', '.join(SEVERITIES)}")
+    return SEVERITIES.index(name)
+
+
+def lint(
+    decision: Decision,
+    programs: Sequence[Program] = (),
+    *,
+    home: Architecture | None = None,
+    archs: Sequence[Architecture] = (),
+    profile: str = "",
+    rules: Iterable[str] = (),
+) -> Report:
+    """Every rule (or those named) asked of the decision, and of the programs that it came from.
+
+    ``home`` is whose numbers are meant where a filter does not look at the architecture (default: this process's); ``archs`` are the architectures
+    that were meant, where that is known (a policy's), else they are found. ``profile`` is one of `PROFILES`, or "". Raises `UsageError`, `BudgetError`.
+    """
+    from seclude import abi
+
+    if profile and profile not in PROFILES:
+        raise UsageError(f"no profile of use {profile!r}", f"profiles: {', '.join(PROFILES)}")
+    wanted = _rules(rules)
+    with budget("the judgement of this filter", 2_000_000):
+        subject = Subject(decision, programs, home=home or abi.native(), archs=archs, profile=profile)
+        found = [finding for one in wanted for finding in _of_rule(subject, one)]
+    return Report(tuple(sorted(found, key=_order)))
+
+
+def _order(finding: Finding) -> tuple[int, str, str]:
+    return -finding.severity, finding.id, finding.text
+
+
+def _rules(names: Iterable[str]) -> list[Rule]:
+    chosen = []
+    for name in names:
+        one = RULES.get(name.upper())
+        if one is None:
+            guess = nearest(name.upper(), RULES)
+            raise UsageError(f"no lint rule {name!r}" + (f"; did you mean {guess}?" if guess else ""), "they are listed by: seclude lint --rules")
+        chosen.append(one)
+    return chosen or list(RULES.values())
+
+
+def _of_rule(subject: Subject, rule: Rule) -> list[Finding]:
+    grouped: dict[tuple[str, int | None, tuple[int, int] | None], list[Hit]] = {}
+    for hit in rule.check(subject):
+        grouped.setdefault((hit.text, hit.severity, hit.instruction), []).append(hit)
+    return [_finding(subject, rule, hits) for hits in grouped.values()]
+
+
+def _finding(subject: Subject, rule: Rule, hits: list[Hit]) -> Finding:
+    first = hits[0]
+    shown = witness(first.root) if first.root is not FALSE else None
+    value = None
+    if shown is not None:
+        value = subject.decision.value(shown.words)
+    calls = tuple(dict.fromkeys(hit.call for hit in hits if hit.call))
+    archs = tuple(dict.fromkeys(hit.arch.name for hit in hits if hit.arch is not None))
+    base = rule.severity_in(subject.profile)
+    severity = base if first.severity is None else min(first.severity, base) if first.severity < rule.severity else first.severity
+    roots = tuple(hit.root for hit in hits if hit.root is not FALSE)
+    return Finding(rule, severity, first.text, calls, archs, shown, value, first.instruction, None, roots)
+
+
+def unloadable(programs: Sequence[Program]) -> Report:
+    """The findings of L39 where a program is not one that the kernel takes: there is no decision to ask. Empty where all load."""
+    from seclude.analysis.lint_rules.base import CRITICAL
+    from seclude.bpf import validate
+
+    found = []
+    for which, program in enumerate(programs):
+        for fault in validate(program):
+            text = f"the kernel refuses it: {fault}".replace("\n  ", "; ")
+            found.append(Finding(RULES["L39"], CRITICAL, text, (), (), None, None, (which, fault.instruction or 0)))
+    return Report(tuple(found))
+
+
+def without(finding: Finding, calls: Iterable[str]) -> Finding | None:
+    """The finding for the other calls only; None where none is left."""
+    left = tuple(call for call in finding.calls if call not in set(calls))
+    if not left:
+        return None
+    return replace(finding, calls=left)
+
+
