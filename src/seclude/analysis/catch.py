@@ -17,16 +17,15 @@ A process made with CLONE_UNTRACED is not followed. A new process stops before i
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import struct
-import sys
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from seclude.analysis.launch import Target
+from seclude.analysis.load import TSYNC, Capture, Load
 from seclude.bpf.program import Program
-from seclude.errors import KernelError, UsageError
 from seclude.kernel import memory, proc, ptrace
 
 if TYPE_CHECKING:
@@ -41,78 +40,6 @@ _PR_SET_SECCOMP = 22
 _SYSGOOD = signal.SIGTRAP | 0x80
 _GROUP_STOPS = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-#: include/uapi/linux/seccomp.h
-_TSYNC = 1
-
-
-class Load:
-    """One attempt to install a filter, or to enter strict mode.
-
-    ``mode`` is filter or strict, ``via`` prctl or seccomp, ``arch`` the architecture of the call. ``program`` is None for strict mode and where
-    ``problem`` says why it could not be read. ``result`` is what the call returned: 0, a listener's descriptor or a thread id, -errno, or None where it
-    never returned. ``confirmed`` says whether the kernel was asked and gave the same filter, and is None where it was not asked.
-    ``below`` are the loads that were in force in the thread before, oldest first; ``seconds`` count from the start.
-    """
-
-    __slots__ = (
-        "arch",
-        "below",
-        "comm",
-        "confirmed",
-        "exe",
-        "flags",
-        "ip",
-        "mode",
-        "number",
-        "pid",
-        "problem",
-        "program",
-        "result",
-        "seconds",
-        "tid",
-        "via",
-    )
-
-    def __init__(self, number: int, tid: int, arch: Architecture, via: str, mode: str, flags: int, ip: int, seconds: float) -> None:
-        self.number = number
-        self.tid = tid
-        self.arch = arch
-        self.via = via
-        self.mode = mode
-        self.flags = flags
-        self.ip = ip
-        self.seconds = seconds
-        seen = proc.status(tid)
-        self.pid = seen.tgid or tid if seen is not None else tid
-        self.comm = seen.name if seen is not None else ""
-        try:
-            self.exe = os.readlink(f"/proc/{tid}/exe")
-        except OSError:
-            self.exe = ""
-        self.program: Program | None = None
-        self.problem = ""
-        self.result: int | None = None
-        self.confirmed: bool | None = None
-        self.below: tuple[Load, ...] = ()
-
-    @property
-    def loaded(self) -> bool:
-        """Whether it is in force: the call succeeded. A positive result is a listener, or with TSYNC the thread in whose way it was."""
-        if self.result is None or self.result < 0:
-            return False
-        return self.result == 0 or not self.flags & _TSYNC or bool(self.flags & 8)
-
-
-class Capture(NamedTuple):
-    """What a run showed: every load in order, how the target ended (a wait status, None if it was ended by us), and ``ended`` why:
-    ``""`` by itself, or limit, timeout, signal. ``inherited`` filters were in force from the start.
-    """
-
-    loads: tuple[Load, ...]
-    status: int | None
-    ended: str
-    inherited: int
-    stacks: tuple[tuple[Load, ...], ...]
 
 
 def catch(
@@ -176,71 +103,30 @@ class _Catcher:
         return Capture(tuple(self.loads), self.status, self.ended, self.inherited, tuple(self.seen.values()))
 
     def _start(self, command: Sequence[str], stdout: int | None, mask: set[signal.Signals] | set[int]) -> None:
-        path = _found(command[0])
-        arguments = [os.fsencode(word) for word in command]
-        go, failed = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        self.main = os.fork()
-        if self.main == 0:
-            _child(path, arguments, go, failed, stdout, mask)
-        os.close(go[0])
-        os.close(failed[1])
-        try:
-            ptrace.seize(self.main, ptrace.TRACE_CALLS)
-        except OSError as error:
-            os.kill(self.main, signal.SIGKILL)
-            os.waitpid(self.main, 0)
-            os.close(go[1])
-            os.close(failed[0])
-            raise KernelError(f"the command cannot be traced: {error.strerror}", _why_not_traced(), error.errno or 0) from None
+        self.target = Target(command, stdout, mask)
+        self.main = self.target.pid
         self.alive.add(self.main)
         self.stacks[self.main] = ()
-        # Seized but running: it reads, then execs, and from its first stop on every call is seen.
-        ptrace.interrupt(self.main)
-        os.write(go[1], b"g")
-        os.close(go[1])
-        self.failed = failed[0]
-        self.path = path
 
     def _follow(self, watched: set[signal.Signals]) -> None:
         end = None if self.timeout is None else self.started + self.timeout
-        try:
-            while True:
-                if not self._drain():
-                    break
-                self._exec_failure()
-                if self.ended:
-                    break
-                left = None if end is None else max(0.0, end - time.monotonic())
-                got = signal.sigwaitinfo(watched) if left is None else signal.sigtimedwait(watched, left)
-                if got is None:
-                    self.ended = "timeout"
-                elif got.si_signo in _ENDING:
+        while True:
+            if not self._drain():
+                break
+            if self.ended:
+                break
+            left = None if end is None else max(0.0, end - time.monotonic())
+            got = signal.sigwaitinfo(watched) if left is None else signal.sigtimedwait(watched, left)
+            if got is None:
+                self.ended = "timeout"
+            elif got.si_signo in _ENDING:
+                self.ended = "signal"
+            elif got.si_signo == signal.SIGINT:
+                # A terminal's reaches the target as well, and is its to act on; a second one, or another process's, is for us.
+                self.interrupts += 1
+                if self.interrupts > 1 or got.si_code <= 0:
                     self.ended = "signal"
-                elif got.si_signo == signal.SIGINT:
-                    # A terminal's reaches the target as well, and is its to act on; a second one, or another process's, is for us.
-                    self.interrupts += 1
-                    if self.interrupts > 1 or got.si_code <= 0:
-                        self.ended = "signal"
-        finally:
-            self._exec_failure(last=True)
-
-    def _exec_failure(self, *, last: bool = False) -> None:
-        if self.failed < 0:
-            return
-        if not last and self.main not in self.memories:
-            return
-        os.set_blocking(self.failed, False)
-        try:
-            raw = os.read(self.failed, 4)
-        except BlockingIOError:
-            raw = b""
-        os.close(self.failed)
-        self.failed = -1
-        if len(raw) == 4:
-            number = struct.unpack("=i", raw)[0]
-            raise UsageError(f"{self.path}: cannot be executed: {os.strerror(number)}", "name a program")
+        self.target.check()
 
     def _drain(self, *, until_gone: bool = False) -> bool:
         """Take every event that is there; False where nothing is left to wait for."""
@@ -440,7 +326,7 @@ class _Catcher:
     def _in_force(self, tid: int, load: Load) -> None:
         stack = (*self.stacks.get(tid, ()), load)
         self.stacks[tid] = stack
-        if load.flags & _TSYNC:
+        if load.flags & TSYNC:
             for other in self.alive:
                 if self.groups.get(other, other) == self.groups.get(tid, tid):
                     self.stacks[other] = stack
@@ -480,52 +366,3 @@ def _recognise(token: int, nr: int) -> tuple[str, Architecture]:
         return "", native()
     name = arch.call_name(nr)
     return (name if name in ("prctl", "seccomp") else ""), arch
-
-
-def _found(name: str) -> str:
-    """The command's path, as a shell would find it."""
-    if "/" in name:
-        if not os.path.exists(name):
-            raise UsageError(f"{name}: no such file", "name a program")
-        return name
-    import shutil
-
-    path = shutil.which(name)
-    if path is None:
-        raise UsageError(f"{name}: command not found", "give its path")
-    return path
-
-
-def _child(
-    path: str,
-    arguments: list[bytes],
-    go: tuple[int, int],
-    failed: tuple[int, int],
-    stdout: int | None,
-    mask: set[signal.Signals] | set[int],
-) -> None:
-    """The target's first life: wait until it is traced, then be the command. Never returns."""
-    try:
-        os.close(go[1])  # else the end of the tracer would not end the read
-        if os.read(go[0], 1) != b"g":
-            os._exit(125)
-        # As any program finds them: Python ignores these for itself.
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if stdout is not None:
-            os.dup2(stdout, 1)
-        os.execv(path, arguments)  # noqa: S606 - running the command is what this is for
-    except OSError as error:
-        os.write(failed[1], struct.pack("=i", error.errno or errno.EIO))
-    finally:
-        os._exit(125)
-
-
-def _why_not_traced() -> str:
-    scope = proc.sysctl("kernel.yama.ptrace_scope")
-    if scope == "3":
-        return "kernel.yama.ptrace_scope is 3: nothing is traced until the next boot"
-    if scope == "2":
-        return "kernel.yama.ptrace_scope is 2: tracing needs CAP_SYS_PTRACE"
-    return "a filter or security module around this process may refuse ptrace(2)"

@@ -11,6 +11,8 @@ from seclude.bpf.flow import CONDITIONAL
 from seclude.bpf.validator import validate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from seclude.abi import Architecture
     from seclude.bpf.program import Program
     from seclude.bpf.validator import Finding
@@ -32,7 +34,7 @@ def jumps(program: Program) -> dict[int, list[int]]:
 
 def rows(program: Program, arch: Architecture | str | None = None) -> list[dict[str, object]]:
     """The same as data: for each instruction its index, fields, text, meaning, and what the kernel would refuse about it."""
-    found = _findings(program)
+    found = _findings(validate(program))
     return [
         {
             "index": index, "code": instruction.code, "jt": instruction.jt, "jf": instruction.jf, "k": instruction.k,
@@ -42,15 +44,17 @@ def rows(program: Program, arch: Architecture | str | None = None) -> list[dict[
     ]  # fmt: skip
 
 
-def annotated(program: Program, arch: Architecture | str | None = None, *, ascii_only: bool = False) -> str:
+def annotated(
+    program: Program, arch: Architecture | str | None = None, *, findings: Sequence[Finding] | None = None, ascii_only: bool = False
+) -> str:
     """The listing as text. Calls are named by the architecture that the program itself has compared; ``arch`` is assumed before that.
 
-    What the kernel would refuse stands under its instruction. Linear in the program's length. Raises ``UsageError`` for an unknown architecture.
+    What the kernel would refuse (``findings``, where they are known already) stands under its instruction. Linear in the program's length. Raises ``UsageError`` for an unknown architecture.
     """
     arrows = gutter(len(program), jumps(program), ascii_only=ascii_only)
     texts = _texts(program, arch)
     notes = list(remarks(program, _find(arch)))
-    found = _findings(program)
+    found = _findings(validate(program) if findings is None else findings)
     width = min(56, max((len(text) for text, note in zip(texts, notes, strict=True) if note), default=0))
     blank = len(arrows[0]) + 1 if arrows and arrows[0] else 0
     lines = [f" line  CODE   JT   JF          K  {' ' * blank}", "=" * (33 + blank)]
@@ -68,9 +72,9 @@ def _texts(program: Program, arch: Architecture | str | None) -> list[str]:
     return [text for text, _ in statements(program, _find(arch), "{:04d}".format)]
 
 
-def _findings(program: Program) -> dict[int, list[Finding]]:
+def _findings(findings: Sequence[Finding]) -> dict[int, list[Finding]]:
     found: dict[int, list[Finding]] = {}
-    for one in validate(program):
+    for one in findings:
         found.setdefault(-1 if one.instruction is None else one.instruction, []).append(one)
     return found
 

@@ -125,7 +125,7 @@ def _refuse_others(raw: bytes, name: str) -> None:
     text = raw[:200].lstrip()
     if text.startswith(b"{") and b'"' in text.split(b"\n", 2)[0] + text[:80]:
         raise FilterError(f"{name}: JSON, not a filter", "give the filter itself: raw instructions, hexadecimal, C or assembly text")
-    if re.match(rb"(?:#[^\n]*\n|\s)*(?:default|tables)\s+\w|(?:#[^\n]*\n|\s)*include\s+[\w@]", raw):
+    if b"\0" not in raw and re.match(rb"(?:#[^\n]*\n|\s)*(?:default|tables)\s+\w|(?:#[^\n]*\n|\s)*include\s+[\w@]", raw):
         raise FilterError(f"{name}: a policy, not a filter", "a policy says what is meant; compile it first")
 
 
@@ -167,6 +167,8 @@ def _of_bytes(raw: bytes, name: str, form: str, arch: Architecture | str | None,
         notes.append(f"{left} byte{'s' if left > 1 else ''} left over at offset {len(whole)}: cut off, or something was appended")
     program = Program.from_bytes(whole, order)
     if all(one.code > 0xFF for one in program):
+        if notes and byteorder is not None:
+            raise FilterError(f"{name}: {notes[0]}", "leave out --byteorder")
         raise FilterError(
             f"{name}: no seccomp filter: none of its {len(program)} instructions is one, in either byte order",
             "what is read: raw instructions, hexadecimal, C arrays, listings, assembly text",
@@ -213,8 +215,8 @@ def _escapes(text: str) -> bytes | None:
     r"""``"\x20\x00\x00..."`` in any number of quoted pieces, or bare; the name that it is given in C or Python does not matter."""
     if "\\x" not in text:
         return None
-    rest = re.sub(r"\\x[0-9A-Fa-f]{2}", "", text)
-    if not re.fullmatch(r"[\w\s*\[\]]{0,200}=?[\s()\"'b;+\\{}]*", rest):
+    rest, count = re.subn(r"\\x[0-9A-Fa-f]{2}", "", text)
+    if len(rest) > 300 + 16 * count or not re.fullmatch(r"[\w\s*\[\]]{0,200}=?[\s()\"'b;+\\{}]*", rest):
         return None
     return bytes.fromhex("".join(re.findall(r"\\x([0-9A-Fa-f]{2})", text)))
 
@@ -223,21 +225,23 @@ def _hexadecimal(text: str) -> bytes | None:
     """Pairs of digits, blanks anywhere between pairs; ``0x20, 0x00, ...`` bytes; the columns of ``xxd`` and ``hexdump -C``."""
     lines = [line.split("#")[0].strip() for line in text.splitlines()]
     lines = [line for line in lines if line]
-    if lines and all(_DUMP.match(line) or _DUMP_END.fullmatch(line) for line in lines) and any(_DUMP.match(line) for line in lines):
-        return _even("".join(m["bytes"] for line in lines if (m := _DUMP.match(line))))
-    joined = " ".join(lines)
-    if re.fullmatch(r"[\s{}\[\]]*(?:0[xX][0-9A-Fa-f]{1,2}\s*[,;\s]\s*)*0[xX][0-9A-Fa-f]{1,2}[\s,;{}\[\]]*", joined):
-        values = re.findall(r"0[xX]([0-9A-Fa-f]{1,2})\b", joined)
-        return bytes(int(value, 16) for value in values) if len(values) >= 8 else None
-    if re.fullmatch(r"(?:[0-9A-Fa-f]{2})+(?:\s+(?:[0-9A-Fa-f]{2})+)*", joined) and len(re.sub(r"\s", "", joined)) >= 16:
-        digits = re.sub(r"\s", "", joined)
-        # "4\n32 0 0 4": decimal lines look like digits too, but have fields of one digit.
-        return bytes.fromhex(digits)
+    if (
+        lines
+        and all(re.match(_DUMP, line) or re.fullmatch(_DUMP_END, line) for line in lines)
+        and any(re.match(_DUMP, line) for line in lines)
+    ):
+        return _even("".join(m["bytes"] for line in lines if (m := re.match(_DUMP, line))))
+    tokens = [token for token in re.split(r"[\s,;{}\[\]]+", " ".join(lines)) if token]
+    if len(tokens) >= 8 and all(re.fullmatch(r"0[xX][0-9A-Fa-f]{1,2}", token) for token in tokens):
+        return bytes(int(token, 16) for token in tokens)
+    if all(re.fullmatch(r"(?:[0-9A-Fa-f]{2})+", token) for token in tokens) and sum(map(len, tokens)) >= 16:
+        return bytes.fromhex("".join(tokens))
     return None
 
 
-_DUMP = re.compile(r"^[0-9A-Fa-f]{6,8}(?::|\s)\s*(?P<bytes>(?:[0-9A-Fa-f]{2,4}\s{1,2}){1,16}?)(?:\s*\|.*|\s.*|)$")
-_DUMP_END = re.compile(r"[0-9A-Fa-f]{6,8}|\*")
+# compiled when first used: bytes are read without them
+_DUMP = r"^[0-9A-Fa-f]{6,8}(?::|\s)\s*(?P<bytes>(?:[0-9A-Fa-f]{2,4}\s{1,2}){1,16}?)(?:\s*\|.*|\s.*|)$"
+_DUMP_END = r"[0-9A-Fa-f]{6,8}|\*"
 
 
 def _even(columns: str) -> bytes | None:
@@ -268,16 +272,16 @@ def _decimal(text: str, name: str) -> list[_Row] | None:
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if (
         len(lines) < 2
-        or not re.fullmatch(r"\s*\d+\s*", lines[0][1])
-        or not all(re.fullmatch(r"\s*\d+(?:\s+\d+){3}\s*", line) for _, line in lines[1:])
+        or not re.fullmatch(r"\s*\d{1,9}\s*", lines[0][1])
+        or not all(re.fullmatch(r"\s*\d{1,10}(?:\s+\d{1,10}){3}\s*", line) for _, line in lines[1:])
     ):
         return None
     rows = [_row(map(int, line.split()), _whole(name, number, line)) for number, line in lines[1:]]
     count = lines[0][1].strip()
-    if len(count) > 9 or int(count) != len(rows):
+    if int(count) != len(rows):
         raise FilterError(
             Diagnostic(
-                f"the first line promises {count[:12]} instructions, {len(rows)} follow",
+                f"the first line promises {count} instructions, {len(rows)} follow",
                 _whole(name, *lines[0]),
                 "check that nothing was cut off",
             )
@@ -290,7 +294,7 @@ def _listing(text: str, name: str) -> list[_Row] | None:
     rows: list[_Row] = []
     others = 0
     for number, line in enumerate(text.splitlines(), 1):
-        match = _LISTED.match(line)
+        match = re.match(_LISTED, line)
         if match is None:
             others += bool(line.strip())
             continue
@@ -306,9 +310,7 @@ def _listing(text: str, name: str) -> list[_Row] | None:
     return rows if rows and others <= len(rows) + 16 else None
 
 
-_LISTED = re.compile(
-    r"^\s*(?P<line>\d{1,5}):?\s+0x(?P<code>[0-9A-Fa-f]{1,4})\s+0x(?P<jt>[0-9A-Fa-f]{1,2})\s+0x(?P<jf>[0-9A-Fa-f]{1,2})\s+0x(?P<k>[0-9A-Fa-f]{1,8})(?:\s|$)"
-)
+_LISTED = r"^\s*(?P<line>\d{1,5}):?\s+0x(?P<code>[0-9A-Fa-f]{1,4})\s+0x(?P<jt>[0-9A-Fa-f]{1,2})\s+0x(?P<jf>[0-9A-Fa-f]{1,2})\s+0x(?P<k>[0-9A-Fa-f]{1,8})(?:\s|$)"
 
 
 def _whole(name: str, number: int, line: str) -> Span:
@@ -316,13 +318,22 @@ def _whole(name: str, number: int, line: str) -> Span:
     return Span(name, number, start + 1, max(start + 1, len(line.rstrip())) + 1, line)
 
 
-_ENTRY = re.compile(r"BPF_(?P<macro>STMT|JUMP)\s*\(|\{(?=[^{}]*,[^{}]*,[^{}]*,[^{}]*\})")
+_ENTRY = r"BPF_(?P<macro>STMT|JUMP)\s*\(|\{(?P<body>[^{}]*)\}"
 
 
 def _c_array(text: str, name: str) -> list[_Row] | None:
     """``BPF_STMT(code, k)``, ``BPF_JUMP(code, k, jt, jf)`` and ``{ code, jt, jf, k }``, with expressions of numbers and header names."""
-    code = re.sub(r"/\*.*?\*/|//[^\n]*", lambda m: re.sub(r"[^\n]", " ", m.group()), text, flags=re.DOTALL)
-    if not _ENTRY.search(code):
+    code = re.sub(r"/\*.*?(?:\*/|\Z)|//[^\n]*", lambda m: _blank(m.group()), text, flags=re.DOTALL)
+    entry = re.compile(_ENTRY)
+    if not any(match["macro"] or match["body"].count(",") >= _FIELDS - 1 for match in entry.finditer(code)):
+        return None
+    array = re.search(r"sock_filter\s+\w+\s*\[[^\]]*\]\s*=\s*\{", code)
+    if array is not None:  # what stands before and behind is other C
+        end = code.find("};", array.end())
+        end = len(code) if end < 0 else end
+        code = _blank(code[: array.end()]) + code[array.end() : end] + _blank(code[end:])
+    entry = re.compile(_ENTRY)
+    if not any(match["macro"] or match["body"].count(",") >= _FIELDS - 1 for match in entry.finditer(code)):
         return None
     if "sock_filter" in code:  # what stands before the array is other C
         code = re.sub(r"\A.*?sock_filter", lambda m: re.sub(r"[^\n]", " ", m.group()), code, count=1, flags=re.DOTALL)
@@ -333,13 +344,17 @@ def _c_array(text: str, name: str) -> list[_Row] | None:
     rows: list[_Row] = []
     place = 0
 
-    while match := _ENTRY.search(code, place):
-        end = _closing(code, match.end(), ")" if match["macro"] else "}")
+    while match := entry.search(code, place):
+        body = match["body"]
+        if body is not None and ("BPF_STMT" in body or "BPF_JUMP" in body):
+            place = match.start() + 1  # the array's own braces
+            continue
+        start, end = (match.end(), _closing(code, match.end())) if body is None else (match.start() + 1, match.end() - 1)
         number = bisect_right(starts, match.start()) - 1
         line = lines[number] if number < len(lines) else ""
         column = match.start() - starts[number] + 1
         span = Span(name, number + 1, column, min(end - starts[number] + 2, len(line) + 1), line)
-        fields = [_c_value(part, span) for part in _parts(code[match.end() : end])]
+        fields = [_c_value(part, span) for part in _parts(code[start:end])]
         wanted = {"STMT": 2, "JUMP": 4}.get(match["macro"] or "", _FIELDS)
         if len(fields) != wanted:
             raise FilterError(
@@ -355,11 +370,17 @@ def _c_array(text: str, name: str) -> list[_Row] | None:
     return rows
 
 
-def _closing(code: str, start: int, bracket: str) -> int:
+def _blank(text: str) -> str:
+    """Blanks in its place, so that lines and columns stay what they are."""
+    return re.sub(r"[^\n]", " ", text)
+
+
+def _closing(code: str, start: int) -> int:
+    """The parenthesis that closes a macro; far away none is looked for."""
     depth = 0
     for place in range(start, min(len(code), start + 4096)):
         character = code[place]
-        if depth == 0 and character == bracket:
+        if depth == 0 and character == ")":
             return place
         depth += (character in "({") - (character in ")}")
     return min(len(code), start + 4096)

@@ -52,7 +52,7 @@ def main(arguments: Arguments) -> int:
     if style == "annotated":
         from seclude.analysis.listing import annotated
 
-        text = annotated(source.program, arch, ascii_only=not _draws())
+        text = annotated(source.program, arch, findings=findings, ascii_only=not _draws())
     elif style == "plain":
         from seclude.bpf.disassembler import listing
 
