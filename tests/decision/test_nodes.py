@@ -2,6 +2,7 @@
 
 import gc
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -97,6 +98,15 @@ def test_what_no_decision_needs_is_forgotten(monkeypatch):
     assert all(one is other for one, other in zip(decisions, again, strict=True))
     assert [len(decision) for decision in decisions] == sizes
     assert sum(map(len, nodes._tables)) < before
+
+
+def test_threads_share_what_they_make(monkeypatch):
+    monkeypatch.setattr(nodes, "COLLECT_AT", 2000)
+    lows = [random_lowered(random.Random(seed), tokens=(X86_64, I386), calls=8) for seed in range(6)]
+    with ThreadPoolExecutor(4) as pool:
+        rounds = list(pool.map(lambda _: [from_policy(low) for low in lows], range(12)))
+    assert all(one is other for found in rounds for one, other in zip(rounds[0], found, strict=True))
+    assert nodes._running == 0
 
 
 def test_leaves_are_mapped_and_nodes_reached():

@@ -15,6 +15,7 @@ for nodes visited, not for the width of a tuple.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from threading import Lock, local
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -79,8 +80,8 @@ TRUE = Node(END, (), 1)
 FALSE = Node(END, (), 0)
 
 
-class _Budget:
-    __slots__ = ("depth", "left", "limit", "what")
+class _Budget(local):
+    """Each thread's own: two threads may compile at once, and share the tables, whose operations are atomic."""
 
     def __init__(self) -> None:
         self.left = self.limit = NODE_BUDGET
@@ -91,7 +92,9 @@ class _Budget:
 _budget = _Budget()
 #: everything that must outlive a collection: objects with a ``root`` node
 roots: WeakSet[object] = WeakSet()
-_collected = 0
+#: how many threads are within a budget: a collection waits until there is none
+_running = 0
+_gate = Lock()
 
 
 def leaf(value: int) -> Node:
@@ -123,7 +126,7 @@ def make(level: int, kids: tuple[Node, ...]) -> Node:
 
 def _spend() -> None:
     _budget.left -= 1
-    if _budget.left < 0:
+    if _budget.left < 0 < _budget.depth:
         raise BudgetError(
             f"{_budget.what} is too complex: more than {_budget.limit} diagram nodes",
             "typical causes: multiplying or dividing arguments, combining the bits of two arguments, returning an argument",
@@ -133,9 +136,13 @@ def _spend() -> None:
 @contextmanager
 def budget(what: str, limit: int = NODE_BUDGET) -> Iterator[None]:
     """Within the block at most ``limit`` new nodes are made, else `BudgetError` naming ``what``. An outer block's budget rules."""
-    if _budget.depth == 0:
-        if sum(map(len, _tables)) > COLLECT_AT:
-            _collect()
+    global _running
+    outer = _budget.depth == 0
+    if outer:
+        with _gate:
+            if not _running and sum(map(len, _tables)) > COLLECT_AT:
+                _collect()
+            _running += 1
         _budget.left = _budget.limit = limit
         _budget.what = what
     _budget.depth += 1
@@ -143,6 +150,9 @@ def budget(what: str, limit: int = NODE_BUDGET) -> Iterator[None]:
         yield
     finally:
         _budget.depth -= 1
+        if outer:
+            with _gate:
+                _running -= 1
 
 
 def reachable(tops: Iterable[Node]) -> set[Node]:
