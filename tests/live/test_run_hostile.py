@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from run_support import c_program, python, run, who
+import support
+from run_support import c_program, run, who
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -73,3 +74,47 @@ def test_a_storm_of_signals_does_not_hold_up_the_clock(nobody):
     ran = run(c_program(STORM), options=("--wall", "500ms"), nobody=nobody)
     assert ran.done.status == 124
     assert ran.report["wall"] < 4, "every signal is a stop that the supervisor handles, and they come faster than it does"
+
+
+LIMITS = r"""
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/resource.h>
+#include <unistd.h>
+int main(void) {
+    unsigned long none[2] = {0, 0}, wide[2] = {1 << 20, 1 << 20};
+    printf("%ld\n", syscall(SYS_prlimit64, getppid(), RLIMIT_CPU, none, 0));
+    printf("%ld\n", syscall(SYS_prlimit64, getppid(), RLIMIT_CPU, 0, wide));
+    printf("%ld\n", syscall(SYS_prlimit64, 0, RLIMIT_CORE, none, 0));
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("nobody", who())
+@pytest.mark.parametrize("preset", ["container", "readonly", "no-network"])
+def test_presets_let_nobody_limit_the_supervisor(preset, nobody):
+    done = support.seclude("run", "--policy", preset, "--", c_program(LIMITS), nobody=nobody)
+    assert (done.status, done.stdout) == (0, "-1\n0\n0\n"), str(done)
+    assert "prlimit64(" in done.stderr
+
+
+UNTRACED = r"""
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(void) {
+    printf("%ld\n", syscall(SYS_clone, 0x00800000 | SIGCHLD, 0, 0, 0, 0));
+    return 0;
+}
+"""
+
+
+def test_presets_let_nobody_dodge_the_tracer():
+    done = support.seclude("run", "--", c_program(UNTRACED))
+    assert done.stdout == "-1\n"
+    assert "clone(" in done.stderr
