@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -99,12 +100,16 @@ class Decision:
 
 
 _known: WeakValueDictionary[Node, Decision] = WeakValueDictionary()
+_gate = Lock()
 
 
 def decision_of(root: Node) -> Decision:
     """The one decision with this diagram."""
     found = _known.get(root)
     if found is None:
-        found = _known.setdefault(root, Decision(root))
-        roots.add(found)
+        with _gate:  # setdefault of a weak dictionary is not atomic, and two threads may have made the same diagram
+            found = _known.get(root)
+            if found is None:
+                found = _known[root] = Decision(root)
+                roots.add(found)
     return found
