@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from seclude.decision.clauses import spell
+from seclude.decision.clauses import sides, spell
 from seclude.decision.compare import action_class, pair
 from seclude.decision.nodes import END, FALSE, TRUE, Node, boolean, budget, reachable
 from seclude.decision.ops import map_leaves
@@ -99,19 +99,12 @@ def _changes(root: Node) -> Iterator[Change]:
             if node not in memo:
                 memo[node] = _regions(node)
             for answers, region in memo[node]:
-                for side, start, end in _sides(low, high):
-                    groups.setdefault((answers, region, side), []).append((start, end))
+                for start, end in sides(low, high):
+                    groups.setdefault((answers, region, start >> 30 == 1), []).append((start, end))
         for (answers, region, _), numbers in groups.items():
             call = _witness(first, last, numbers, region)
             arch = call.arch if first == last else None
             yield Change((first, last), arch, tuple(numbers), region, answers >> 32 & _FULL, answers & _FULL, call)
-
-
-def _sides(low: int, high: int) -> Iterator[tuple[bool, int, int]]:
-    """The run cut where x32's numbers begin and end."""
-    for side, first, last in ((False, 0, 0x3FFF_FFFF), (True, 0x4000_0000, 0x7FFF_FFFF), (False, 0x8000_0000, _FULL)):
-        if low <= last and high >= first:
-            yield side, max(low, first), min(high, last)
 
 
 def _regions(node: Node) -> list[tuple[int, Node]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from seclude.decision.nodes import END, FALSE, TRUE, Node, budget, reachable
+from seclude.decision.nodes import END, FALSE, TRUE, Node, boolean, budget, make, reachable
 from seclude.decision.ops import excluding, map_leaves
 from seclude.decision.parts import TooManyRunsError, runs
 from seclude.decision.spelling import TERMS, Speller, cost, join_and, join_or
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from seclude.decision.value import Decision
     from seclude.policy.nodes import Condition
 
-__all__ = ["Clause", "clauses", "conditions", "first_clause", "spell"]
+__all__ = ["Clause", "answers", "clauses", "condition_of", "conditions", "first_clause", "sides", "spell"]
 
 #: remainders that one register may lead to
 _REMAINDERS = 300
@@ -79,7 +79,7 @@ def clauses(decision: Decision) -> Iterator[Clause]:
 
 def _clauses(decision: Decision) -> Iterator[Clause]:
     for first, last, kid in decision.tokens:
-        for low, high, node in runs(kid, NR):
+        for low, high, node in (piece for run in runs(kid, NR) for piece in _pieces(first, last, *run)):
             if node.level == END:
                 arch = architecture_of(first, low) if first == last else None
                 yield Clause((first, last), (low, high), arch, None, node.value)
@@ -91,6 +91,24 @@ def _clauses(decision: Decision) -> Iterator[Clause]:
                     yield Clause((first, last), (number, until), arch, condition, value)
 
 
+def _pieces(first: int, last: int, low: int, high: int, node: Node) -> Iterator[tuple[int, int, Node]]:
+    """The run of numbers cut where x86_64's end and x32's begin and end, under the token that they share."""
+    from seclude.abi import by_token
+
+    if first != last or len(by_token(first)) < 2:
+        yield low, high, node
+        return
+    for start, end in sides(low, high):
+        yield start, end, node
+
+
+def sides(low: int, high: int) -> Iterator[tuple[int, int]]:
+    """The run of numbers cut at 0x40000000 and 0x80000000: x32's numbers lie between (asm/unistd.h, __X32_SYSCALL_BIT)."""
+    for first, last in ((0, 0x3FFF_FFFF), (0x4000_0000, 0x7FFF_FFFF), (0x8000_0000, 0xFFFF_FFFF)):
+        if low <= last and high >= first:
+            yield max(low, first), min(high, last)
+
+
 def first_clause(node: Node, tokens: tuple[int, int], value: int | None = None, *, numbers: tuple[int, int] = (0, 0xFFFF_FFFF)) -> Clause:
     """A clause of what remains for these tokens and numbers: the first that answers ``value``, or any. For messages: cannot fail."""
     token = tokens[0] if tokens[0] == tokens[1] else -1
@@ -99,7 +117,7 @@ def first_clause(node: Node, tokens: tuple[int, int], value: int | None = None, 
     except TooManyRunsError:
         cut = [(*numbers, node)]
     for low, high, rest in cut:
-        values = sorted(one.value for one in reachable([rest]) if one.level == END)
+        values = answers(rest)
         if value is None or value in values:
             wanted = values[0] if value is None else value
             arch = architecture_of(token, low) if token >= 0 else None
@@ -107,7 +125,7 @@ def first_clause(node: Node, tokens: tuple[int, int], value: int | None = None, 
             if 16 <= rest.level < END:
                 name = (arch and arch.call_name(low)) or ""
                 try:
-                    condition = spell(map_leaves(rest, lambda one, wanted=wanted: TRUE if one.value == wanted else FALSE), arch, name)  # type: ignore[misc]
+                    condition = condition_of(rest, wanted, arch, name)
                 except BudgetError:
                     condition = None
             return Clause(tokens, (low, high), arch, condition, wanted)
@@ -131,8 +149,17 @@ def _called(token: int, low: int, high: int) -> Iterator[tuple[int, int]]:
 
 def conditions(node: Node, arch: Architecture | None, call: str) -> dict[int, Condition]:
     """For each RET word that a call can get (at least two): when. The conditions exclude each other and leave no gap."""
-    values = sorted({one.value for one in reachable([node]) if one.level == END})
-    return {value: spell(map_leaves(node, lambda one, value=value: TRUE if one.value == value else FALSE), arch, call) for value in values}  # type: ignore[misc]
+    return {value: condition_of(node, value, arch, call) for value in answers(node)}
+
+
+def answers(node: Node) -> list[int]:
+    """The RET words that can still be reached."""
+    return sorted({one.value for one in reachable([node]) if one.level == END})
+
+
+def condition_of(node: Node, value: int, arch: Architecture | None, call: str) -> Condition:
+    """When a call gets this RET word, which is neither always nor never. Raises `BudgetError`."""
+    return spell(map_leaves(node, lambda one: boolean(one.value == value)), arch, call)
 
 
 def spell(test: Node, arch: Architecture | None, call: str) -> Condition:
@@ -177,8 +204,8 @@ class _Formula:
         for rest in remainders:
             if rest is FALSE:
                 continue
-            own = map_above(test, end, rest, exact=True)
-            wide = map_above(test, end, rest, exact=False)
+            own = _leading(test, end, rest, exact=True)
+            wide = _leading(test, end, rest, exact=False)
             inside = [] if wide is TRUE else [min((self.sets.condition(one) for one in dict.fromkeys((own, wide))), key=cost)]
             if rest is not TRUE:
                 remaining, more = self.sized(rest)
@@ -206,10 +233,8 @@ def _remainders(test: Node, end: int) -> list[Node]:
     return list(found)
 
 
-def map_above(test: Node, end: int, rest: Node, *, exact: bool) -> Node:
+def _leading(test: Node, end: int, rest: Node, *, exact: bool) -> Node:
     """Where the first register leads to ``rest``; not ``exact``: or to what ``rest`` implies."""
-    from seclude.decision.nodes import boolean, make
-
     memo: dict[Node, Node] = {}
 
     def walk(node: Node) -> Node:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from seclude.decision.clauses import Clause, conditions, first_clause
+from seclude.decision.clauses import Clause, answers, condition_of, first_clause
 from seclude.decision.compare import PERMIT, action_class
 from seclude.decision.nodes import END, Node, budget, reachable
 from seclude.decision.parts import TooManyRunsError, runs
@@ -290,23 +290,34 @@ class _Decompiler:
         if node.level == END:
             action = self.action(node.value, arch)
             return () if action == fallback else ((action, None),)
-        try:
-            found = [(self.action(value, arch), condition) for value, condition in conditions(node, arch, name).items()]
-        except BudgetError as error:
-            clause = first_clause(node, (arch.token, arch.token), numbers=(number, number))
-            raise NoSpellingError(clause, "; ".join(one.message for one in error.diagnostics), error.diagnostics[0].remedy) from None
-        rest = [item for item in found if item[0] != default]
-        if len(rest) < len(found):
-            return tuple(sorted(rest, key=lambda item: cost(item[1])))
-        *rest, (last, _) = sorted(rest, key=lambda item: cost(item[1]))
-        return (*rest, (last, None))
+        # Where the default takes some, or else one answer, what is left needs no condition: the longest one is spared.
+        spared = any(self.action(value, arch) == default for value in answers(node))
+        found: list[tuple[Action, Condition]] = []
+        last: Action | None = None
+        for value in answers(node):
+            action = self.action(value, arch)
+            if action == default:
+                continue
+            try:
+                found.append((action, condition_of(node, value, arch, name)))
+            except BudgetError as error:
+                if spared or last is not None:
+                    clause = first_clause(node, (arch.token, arch.token), value, numbers=(number, number))
+                    first = error.diagnostics[0]
+                    raise NoSpellingError(clause, f"{first.message} ({first.remedy})" if first.remedy else first.message) from None
+                last = action
+        found.sort(key=lambda item: cost(item[1]))
+        if not spared:
+            last = last or found.pop()[0]
+            return (*found, (last, None))
+        return tuple(found)
 
     def named_rules(self, named: dict[str, dict[Architecture, Answers]]) -> Iterable[Rule]:
         # (architectures, action) → plain calls; conditional ones stand alone, in the order of their numbers
         plain: dict[tuple[tuple[str, ...], Action], list[Call]] = {}
         special: list[Rule] = []
-        for name, answers in named.items():
-            for archs, own in self.alike(answers):
+        for name, each in named.items():
+            for archs, own in self.alike(each):
                 if len(own) == 1 and own[0][1] is None:
                     plain.setdefault((archs, own[0][0]), []).append(Call(name))
                 else:
@@ -315,10 +326,10 @@ class _Decompiler:
             yield from _lines(action, listed, archs)
         yield from special
 
-    def alike(self, answers: dict[Architecture, Answers]) -> list[tuple[tuple[str, ...], Answers]]:
+    def alike(self, each: dict[Architecture, Answers]) -> list[tuple[tuple[str, ...], Answers]]:
         """Architectures with the same answers together; () where that is all that have the call."""
         groups: dict[Answers, list[str]] = {}
-        for arch, own in answers.items():
+        for arch, own in each.items():
             groups.setdefault(own, []).append(arch.name)
         if len(groups) == 1:
             return [((), own) for own in groups if own]

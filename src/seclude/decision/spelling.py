@@ -25,12 +25,16 @@ __all__ = ["TERMS", "Speller", "cost", "join_and", "join_or"]
 
 #: comparisons in one condition beyond which nobody calls it one
 TERMS = 4000
+#: sets that are spelled, attempts included, for the conditions on one call
+_SETS = 600
 #: values listed one by one
 _LISTED = 600
 #: ranges listed one by one
 _RANGES = 64
 #: a spelling that costs no more is short enough
 _SHORT = 24
+#: one that costs more is a list of many values, and stays one
+_LONG = 250
 #: how often a set is split
 _DEPTH = 3
 
@@ -69,11 +73,11 @@ def cost(node: Condition | Set | Range) -> int:
 
 
 class Speller:
-    """Spells sets of one call's registers. One for each condition: it counts what it writes against `TERMS`."""
+    """Spells sets of one call's registers. One for each condition: it counts what it spells against a budget."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        self.left = TERMS
+        self.left = _SETS
         self.known: dict[Node, Condition] = {}
 
     def condition(self, inside: Node, depth: int = 0) -> Condition:
@@ -82,7 +86,7 @@ class Speller:
         if found is None:
             self.left -= 1
             if self.left < 0:
-                raise BudgetError(f"a condition on {self.vocabulary.call or 'this call'} has more than {TERMS} terms")
+                raise BudgetError(f"a condition on {self.vocabulary.call or 'a call'} has more than {_SETS} parts")
             found = self.known[inside] = _Set(inside, self).spell(depth)
         return found
 
@@ -107,7 +111,7 @@ class _Set:
 
     def spell(self, depth: int) -> Condition:
         best = min(self._spellings(), key=cost, default=None)
-        if best is None or (depth == 0 and cost(best) > _SHORT):
+        if best is None or (depth == 0 and _SHORT < cost(best) < _LONG):
             best = self._split(best, depth)
         return best if best is not None else self._by_digit(depth)
 
@@ -260,28 +264,50 @@ def _values(node: Node, base: int, mask: int) -> Iterator[int]:
 
 def _ranges(node: Node, base: int, bits: int) -> list[tuple[int, int]] | None:
     """The values of the lowest ``bits`` bits that are inside, as inclusive ranges; None where there are more than `_RANGES`."""
+    top = base + (64 - bits) // 4
+    if _edges(node, top) > 2 * _RANGES:
+        return None
     out: list[tuple[int, int]] = []
 
-    def walk(node: Node, level: int, first: int) -> bool:
-        if node is FALSE:
-            return True
+    def walk(node: Node, level: int, first: int) -> None:
         if node is TRUE:
             last = first + (1 << min(4 * (base + 16 - level), bits)) - 1
             if out and out[-1][1] + 1 == first:
                 out[-1] = (out[-1][0], last)
             else:
                 out.append((first, last))
-            return len(out) <= _RANGES
+            return
         shift = _shift(level, base)
-        if shift >= bits:
-            return walk(node if node.level > level else node.kids[0], level + 1, first)
         for digit in range(1 << min(4, bits - shift)):
             kid = node.kids[digit] if node.level == level else node
-            if not walk(kid, level + 1, first + (digit << shift)):
-                return False
-        return True
+            if kid is not FALSE:
+                walk(kid, level + 1, first + (digit << shift))
 
-    return out if walk(node, base, 0) else None
+    walk(node, top, 0)
+    return out if len(out) <= _RANGES else None
+
+
+def _edges(node: Node, level: int) -> int:
+    """How often the set begins or ends along the axis of the digits from ``level`` on, at most; in time linear in its nodes."""
+    memo: dict[Node, tuple[int, Node, Node]] = {}
+
+    def walk(node: Node, level: int) -> tuple[int, Node, Node]:
+        # (edges inside, whether the first value is inside, and the last); digits that are skipped repeat what is below.
+        if not node.kids:
+            return 0, node, node
+        found = memo.get(node)
+        if found is None:
+            edges = 0
+            before: Node | None = None
+            parts = [walk(kid, node.level + 1) for kid in node.kids]
+            for inner, first, last in parts:
+                edges += inner + (before is not None and before is not first)
+                before = last
+            found = memo[node] = (edges, parts[0][1], parts[-1][2])
+        copies = 16 ** (node.level - level)
+        return found[0] * copies + (copies - 1) * (found[1] is not found[2]), found[1], found[2]
+
+    return walk(node, level)[0]
 
 
 def _apart(low: int, high: int, at: int) -> Iterator[tuple[int, int]]:
