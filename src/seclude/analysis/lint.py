@@ -10,7 +10,7 @@ Stacked filters are judged together, as `seclude.decision.stack` of them; hygien
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from seclude.analysis.lint_rules import PROFILES, RULES, SEVERITIES
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from seclude.abi import Architecture
+    from seclude.analysis.lint_places import Suppression
     from seclude.analysis.lint_rules import Rule
     from seclude.analysis.lint_view import Hit
     from seclude.bpf import Program
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from seclude.decision.value import Decision
     from seclude.decision.witness import SystemCall
     from seclude.errors import Span
+    from seclude.policy import Policy
 
 __all__ = ["Finding", "Report", "lint", "severity_number", "unloadable"]
 
@@ -96,25 +98,30 @@ def lint(
     decision: Decision,
     programs: Sequence[Program] = (),
     *,
+    policy: Policy | None = None,
     home: Architecture | None = None,
-    archs: Sequence[Architecture] = (),
     profile: str = "",
     rules: Iterable[str] = (),
 ) -> Report:
     """Every rule (or those named) asked of the decision, and of the programs that it came from.
 
-    ``home`` is whose numbers are meant where a filter does not look at the architecture (default: this process's); ``archs`` are the architectures
-    that were meant, where that is known (a policy's), else they are found. ``profile`` is one of `PROFILES`, or "". Raises `UsageError`, `BudgetError`.
+    ``policy`` is what the decision was made from, if it was: findings then have a place in its text, and suppressions there hold. ``home`` is whose
+    numbers are meant where a filter does not look at the architecture (default: this process's). ``profile`` is one of `PROFILES`, or "".
+    Raises `UsageError` for an unknown rule or profile, `BudgetError`.
     """
     from seclude import abi
 
     if profile and profile not in PROFILES:
         raise UsageError(f"no profile of use {profile!r}", f"profiles: {', '.join(PROFILES)}")
     wanted = _rules(rules)
+    archs = policy.architectures if policy is not None else ()
+    known = _Known(policy)
     with budget("the judgement of this filter", 2_000_000):
-        subject = Subject(decision, programs, home=home or abi.native(), archs=archs, profile=profile)
-        found = [finding for one in wanted for finding in _of_rule(subject, one)]
-    return Report(tuple(sorted(found, key=_order)))
+        subject = Subject(decision, programs, home=home or (archs[0] if archs else abi.native()), archs=archs, profile=profile)
+        for one in wanted:
+            known.judge(subject, one)
+    found = known.found + ([] if rules else known.unneeded())
+    return Report(tuple(sorted(found, key=_order)), tuple(known.suppressed))
 
 
 def _order(finding: Finding) -> tuple[int, str, str]:
@@ -132,25 +139,83 @@ def _rules(names: Iterable[str]) -> list[Rule]:
     return chosen or list(RULES.values())
 
 
-def _of_rule(subject: Subject, rule: Rule) -> list[Finding]:
-    grouped: dict[tuple[str, int | None, tuple[int, int] | None], list[Hit]] = {}
-    for hit in rule.check(subject):
-        grouped.setdefault((hit.text, hit.severity, hit.instruction), []).append(hit)
-    return [_finding(subject, rule, hits) for hits in grouped.values()]
+class _Known:
+    """The findings of a run, with a policy's suppressions taken out."""
+
+    def __init__(self, policy: Policy | None) -> None:
+        self.policy = policy
+        self.found: list[Finding] = []
+        self.suppressed: list[tuple[Finding, str]] = []
+        self.comments: list[Suppression] = []
+        if policy is not None:
+            from seclude.analysis.lint_places import suppressions
+
+            self.comments = suppressions(policy)
+
+    def judge(self, subject: Subject, rule: Rule) -> None:
+        """Ask one rule."""
+        grouped: dict[tuple[object, ...], list[Hit]] = {}
+        for hit in rule.check(subject):
+            comment = self.comment(rule, hit)
+            grouped.setdefault((comment, hit.text, hit.severity, hit.instruction), []).append(hit)
+        for (comment, *_), hits in grouped.items():
+            finding = _finding(subject, rule, hits, self.policy)
+            if comment is None:
+                self.found.append(finding)
+            else:
+                assert not isinstance(comment, str)
+                self.suppressed.append((finding, comment.reason))  # type: ignore[attr-defined]
+
+    def comment(self, rule: Rule, hit: Hit) -> Suppression | None:
+        """The suppression that covers a hit."""
+        candidates = [one for one in self.comments if not one.fault and rule.id in one.rules]
+        if not candidates:
+            return None
+        from seclude.analysis.lint_places import place_of
+
+        assert self.policy is not None
+        shown = witness(hit.root) if hit.root is not FALSE else None
+        place = place_of(self.policy, shown) if shown is not None else None
+        for one in candidates:
+            if one.matches(rule.id, hit.call, place, self.policy.file):
+                one.used[rule.id] += 1
+                return one
+        return None
+
+    def unneeded(self) -> list[Finding]:
+        """L40: suppressions of the file itself that are wrong, or that nothing needs. Those of included files are judged with their own file."""
+        rule = RULES["L40"]
+        out = []
+        for one in self.comments:
+            assert self.policy is not None
+            if one.span.file != self.policy.file:
+                continue
+            if one.fault:
+                out.append(Finding(rule, rule.severity, f"this suppression {one.fault}", (), (), span=one.span))
+                continue
+            idle = [name for name, count in one.used.items() if not count]
+            if idle:
+                out.append(Finding(rule, rule.severity, f"nothing is found that this suppresses: {', '.join(idle)}", (), (), span=one.span))
+        return out
 
 
-def _finding(subject: Subject, rule: Rule, hits: list[Hit]) -> Finding:
+def _finding(subject: Subject, rule: Rule, hits: list[Hit], policy: Policy | None) -> Finding:
     first = hits[0]
     shown = witness(first.root) if first.root is not FALSE else None
-    value = None
+    value, place = None, None
     if shown is not None:
+        # The judge is the decision itself, walked for this one call: no part of how the hit was found has a say.
         value = subject.decision.value(shown.words)
+        if policy is not None:
+            from seclude.analysis.lint_places import place_of
+
+            place = place_of(policy, shown)
     calls = tuple(dict.fromkeys(hit.call for hit in hits if hit.call))
     archs = tuple(dict.fromkeys(hit.arch.name for hit in hits if hit.arch is not None))
-    base = rule.severity_in(subject.profile)
-    severity = base if first.severity is None else min(first.severity, base) if first.severity < rule.severity else first.severity
+    usual = rule.severity_in(subject.profile)
+    severity = usual if first.severity is None else min(first.severity, usual) if usual < rule.severity else first.severity
     roots = tuple(hit.root for hit in hits if hit.root is not FALSE)
-    return Finding(rule, severity, first.text, calls, archs, shown, value, first.instruction, None, roots)
+    return Finding(rule, severity, first.text, calls, archs, shown, value, first.instruction, place, roots)
 
 
 def unloadable(programs: Sequence[Program]) -> Report:
@@ -164,13 +229,4 @@ def unloadable(programs: Sequence[Program]) -> Report:
             text = f"the kernel refuses it: {fault}".replace("\n  ", "; ")
             found.append(Finding(RULES["L39"], CRITICAL, text, (), (), None, None, (which, fault.instruction or 0)))
     return Report(tuple(found))
-
-
-def without(finding: Finding, calls: Iterable[str]) -> Finding | None:
-    """The finding for the other calls only; None where none is left."""
-    left = tuple(call for call in finding.calls if call not in set(calls))
-    if not left:
-        return None
-    return replace(finding, calls=left)
-
 

@@ -146,3 +146,14 @@ def _uncached(subject: Subject) -> Iterator[Hit]:
             yield Hit(text, call, view.arch, view.whole(call, TRUE), NOTE)
 
 
+@rule(
+    "L40",
+    "suppression",
+    LOW,
+    question="Does every suppression in the policy's text name a rule, give a reason, and suppress something?",
+    why="A suppression that nothing needs hides the next finding of its kind; one without a reason cannot be judged by the next reader.",
+    fix="Delete it, or say why: '# lint: ignore L29(mmap): the interpreter compiles as it runs'.",
+)
+def suppression(subject: Subject) -> Iterator[Hit]:  # noqa: ARG001 - it is asked of comments, when all other rules have been
+    """Answered by `seclude.analysis.lint`, which knows what was suppressed."""
+    yield from ()

@@ -9,7 +9,7 @@ from seclude.analysis.lint_view import Hit
 from seclude.decision.nodes import END, FALSE, TRUE, Node, make
 from seclude.decision.ops import both, either, excluding
 from seclude.decision.typed import _forget
-from seclude.decision.words import FULL
+from seclude.decision.words import FULL, equals, word_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,7 +156,12 @@ def _denied(view: View, call: str, name: str) -> Node:
             return FALSE
         # Told that a call does not exist, programs turn to its sibling: that is what ENOSYS is for.
         answer = view.answer(call)
-        return FALSE if answer is not None and answer.level == END and answer.value == view.enosys else TRUE
+        if answer is not None and answer.level == END and answer.value == view.enosys:
+            return FALSE
+        if call == "creat":  # open with these flags (open(2)): what else open does is not what was denied
+            wanted = view.constant("O_CREAT") | view.constant("O_TRUNC")
+            return word_in(4, 3 | wanted, ((1 | wanted, 1 | wanted),))
+        return TRUE
     one = view.parameter(call, name) if name else None
     if one is None:
         return FALSE
@@ -165,8 +170,6 @@ def _denied(view: View, call: str, name: str) -> Node:
 
 def _canonical(width: int) -> Node:
     """The high word of register 0 is zero, as compilers leave it."""
-    from seclude.decision.words import equals, word_in
-
     zero = equals(5, 0)
     return zero if width >= 32 else both(zero, word_in(4, FULL ^ ((1 << width) - 1), ((0, 0),)))
 
