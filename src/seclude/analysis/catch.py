@@ -24,7 +24,7 @@ import time
 from typing import TYPE_CHECKING
 
 from seclude.analysis.launch import Target
-from seclude.analysis.load import TSYNC, Capture, Load
+from seclude.analysis.load import NEW_LISTENER, TSYNC, Capture, Load
 from seclude.bpf.program import Program
 from seclude.kernel import memory, proc, ptrace
 
@@ -269,7 +269,7 @@ class _Catcher:
             self._entry(tid, token, ip, values)
         elif kind == "exit" and tid in self.pending:
             load = self.pending.pop(tid)
-            load.result = values[0]
+            load.result = None if _rolled_back(load, values[0]) else values[0]
             if load.loaded:
                 self._in_force(tid, load)
             self._known(load)
@@ -292,7 +292,7 @@ class _Catcher:
             if low[0] > 1:
                 return
             mode, flags, pointer = ("strict", "filter")[low[0]], low[1], values[3]
-        load = Load(len(self.loads) + 1, tid, arch, name, mode, flags, ip, time.monotonic() - self.started)
+        load = Load(len(self.loads) + 1, tid, arch, nr, name, mode, flags, ip, time.monotonic() - self.started)
         load.below = self.stacks.get(tid, ())
         if mode == "filter":
             self._read(load, pointer)
@@ -328,7 +328,8 @@ class _Catcher:
         self.stacks[tid] = stack
         if load.flags & TSYNC:
             for other in self.alive:
-                if self.groups.get(other, other) == self.groups.get(tid, tid):
+                # A thread with other filters would have been in the way: it is on its way out, and keeps them.
+                if self.groups.get(other, other) == self.groups.get(tid, tid) and _begins(stack, self.stacks.get(other, ())):
                     self.stacks[other] = stack
         if load.mode == "filter":
             self._confirm(tid, load)
@@ -354,6 +355,25 @@ class _Catcher:
             self.found(load)
         if self.limit is not None and not self.ended and len(self.loads) - len(self.pending) >= self.limit:
             self.ended = "limit"
+
+
+def _begins(stack: tuple[Load, ...], part: tuple[Load, ...]) -> bool:
+    return stack[: len(part)] == part
+
+
+def _rolled_back(load: Load, result: int) -> bool:
+    """Whether an earlier filter killed or trapped the call: its number then stands where the result would (syscall_rollback).
+
+    A listener or a thread may have that very number.
+    """
+    if result != load.nr:
+        return False
+    if load.flags & NEW_LISTENER:
+        try:
+            return "seccomp" not in os.readlink(f"/proc/{load.tid}/fd/{result}")
+        except OSError:
+            return True
+    return not (load.flags & TSYNC and result in proc.threads(load.pid))
 
 
 def _recognise(token: int, nr: int) -> tuple[str, Architecture]:

@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     from seclude.abi import Architecture
     from seclude.bpf.program import Program
 
-__all__ = ["TSYNC", "Capture", "Load"]
+__all__ = ["NEW_LISTENER", "TSYNC", "Capture", "Load"]
 
 #: include/uapi/linux/seccomp.h
-TSYNC, _NEW_LISTENER = 1, 8
+TSYNC, NEW_LISTENER = 1, 8
 
 
 class Load:
     """One attempt to install a filter, or to enter strict mode.
 
-    ``mode`` is filter or strict, ``via`` prctl or seccomp, ``arch`` the architecture of the call. ``program`` is None for strict mode and where
+    ``mode`` is filter or strict, ``via`` prctl or seccomp, ``nr`` and ``arch`` the call's number and architecture. ``program`` is None for strict mode and where
     ``problem`` says why it could not be read. ``result`` is what the call returned: 0, a listener's descriptor or a thread id, -errno, or None where it
-    never returned. ``confirmed`` says whether the kernel was asked and gave the same filter, and is None where it was not asked.
+    never returned: the target was killed in it, or an earlier filter killed or trapped it. ``confirmed`` says whether the kernel was asked and gave the same filter, and is None where it was not asked.
     ``below`` are the loads that were in force in the thread before, oldest first; ``seconds`` count from the start.
     """
 
@@ -35,6 +35,7 @@ class Load:
         "flags",
         "ip",
         "mode",
+        "nr",
         "number",
         "pid",
         "problem",
@@ -45,10 +46,13 @@ class Load:
         "via",
     )
 
-    def __init__(self, number: int, tid: int, arch: Architecture, via: str, mode: str, flags: int, ip: int, seconds: float) -> None:
+    def __init__(
+        self, number: int, tid: int, arch: Architecture, nr: int, via: str, mode: str, flags: int, ip: int, seconds: float
+    ) -> None:
         self.number = number
         self.tid = tid
         self.arch = arch
+        self.nr = nr
         self.via = via
         self.mode = mode
         self.flags = flags
@@ -72,7 +76,7 @@ class Load:
         """Whether it is in force: the call succeeded. A positive result is a listener, or with TSYNC the thread in whose way it was."""
         if self.result is None or self.result < 0:
             return False
-        return self.result == 0 or not self.flags & TSYNC or bool(self.flags & _NEW_LISTENER)
+        return self.result == 0 or not self.flags & TSYNC or bool(self.flags & NEW_LISTENER)
 
 
 class Capture(NamedTuple):

@@ -164,7 +164,7 @@ def _live_text(found: Live, style: str) -> str:
         for index, (program, flags) in enumerate(zip(member.filters, member.flags, strict=True)):
             age = "" if count == 1 else " (oldest)" if index == 0 else " (newest)" if index == count - 1 else ""
             named = f", flags {'|'.join(_flags(flags))}" if flags else ""
-            lines.append(f"\nfilter {index + 1} of {count}{age}: {len(program)} instructions{named}\n")
+            lines.append(f"\nfilter {index + 1} of {count}{age}: {_instructions(program)}{named}\n")
             lines.append(_body(program, style, found.arch.name if found.arch else None))
         if member.filters:
             lines.append(
@@ -233,11 +233,15 @@ def _time(text: str | None) -> float | None:
     return read_seconds(text, "--timeout")
 
 
+def _instructions(program: Program) -> str:
+    return f"{len(program)} instruction{'s' if len(program) != 1 else ''}"
+
+
 def _outcome(load: Load) -> str:
     from seclude.abi.constants import errno_name
 
     if load.result is None:
-        return "it never returned from the call"
+        return "the call never returned: killed in it, or an earlier filter killed or trapped it"
     if load.loaded:
         return "in force" + (f", listener {load.result}" if load.flags & 8 else "")
     if load.result > 0:
@@ -249,7 +253,7 @@ def _load_text(load: Load, style: str) -> str:
     flags = f" with {'|'.join(_flags(load.flags))}" if load.flags else ""
     call = f"prctl(PR_SET_SECCOMP, {load.mode})" if load.via == "prctl" else f"seccomp(SECCOMP_SET_MODE_{load.mode.upper()}){flags}"
     what = "strict mode" if load.mode == "strict" else f"filter {load.number}"
-    size = f", {len(load.program)} instructions" if load.program is not None else ""
+    size = f", {_instructions(load.program)}" if load.program is not None else ""
     thread = "" if load.tid == load.pid else f", thread {load.tid}"
     lines = [
         f"\n{what}{size}: {_outcome(load)}\n",
