@@ -188,11 +188,11 @@ _BY_NAME: dict[str, Architecture] = {}
 
 
 def _index() -> dict[str, Architecture]:
-    for one in reversed(ALL):  # x86_64 stands before x32, so that it gets the token they share
-        _BY_NAME[one.token_name.lower()] = one
+    names = {one.token_name.lower(): one for one in reversed(ALL)}  # x86_64 stands before x32, so that it gets the token they share
     for one in ALL:
         for name in (one.name, "scmp_arch_" + one.name, *one.aliases):
-            _BY_NAME[name.replace("-", "_")] = one
+            names[name.replace("-", "_")] = one
+    _BY_NAME.update(names)  # all at once: another thread may be looking already
     return _BY_NAME
 
 

@@ -139,10 +139,12 @@ def _index() -> Mapping[str, list[tuple[str, str]]]:
     if not _lines:
         from seclude.abi._prototypes import TEXT
 
+        found: dict[str, list[tuple[str, str]]] = {}
         for line in TEXT.splitlines():
             head, _, spelt = line.partition(" ")
             call, _, where = head.partition("@")
-            _lines.setdefault(call, []).append((where, spelt))
+            found.setdefault(call, []).append((where, spelt))
+        _lines.update(found)  # all at once: another thread may be looking already
     return _lines
 
 

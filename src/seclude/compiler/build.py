@@ -174,8 +174,7 @@ def architectures_of(token: int) -> list[Architecture]:
     """The architectures that share an AUDIT_ARCH token (x86_64 and x32 do)."""
     from seclude import abi
 
-    found = (abi.arch(name) for name in abi.ARCHITECTURES)
-    return [arch for arch in found if arch.token == token]
+    return list(abi.by_token(token))
 
 
 def largest(plan: _Plan) -> str:
