@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 import support
-from run_support import c_program, run, who
+from run_support import ALLOW, c_program, policy, public, python, run, who
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -118,3 +125,112 @@ def test_presets_let_nobody_dodge_the_tracer():
     done = support.seclude("run", "--", c_program(UNTRACED))
     assert done.stdout == "-1\n"
     assert "clone(" in done.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--no-ptrace",)])
+def test_an_interrupt_while_the_target_starts_is_an_interrupt(options):
+    # Sent to the child of the supervisor's at the first moment that there is one: it still runs the interpreter.
+    command = support.start(
+        [sys.executable, "-m", "seclude", "run", "--policy", policy(ALLOW), *options, "--", "sleep", "100"], stderr=subprocess.PIPE
+    )
+
+    def child_of(pid):
+        while command.poll() is None:
+            with contextlib.suppress(OSError):
+                if found := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+                    return int(found[0])
+        raise AssertionError("ended before it started")
+
+    os.kill(child_of(child_of(command.pid)), signal.SIGINT)
+    _, told = command.communicate(timeout=support.PATIENCE)
+    assert (command.returncode, told) == (130, b"")
+
+
+def test_the_limit_that_the_kernel_enforced_is_named():
+    ran = run("sh", "-c", "while :; do :; done", options=("--cpu", "1s"))
+    assert ran.report["limit"] == "cpu"
+    ran = run("sh", "-c", f"exec yes > {public() / 'large'}", options=("--output", "10K"))
+    assert (ran.done.status, ran.report["limit"]) == (128 + signal.SIGXFSZ, "output")
+
+
+def test_a_child_ended_for_its_memory_is_not_the_end_of_the_command():
+    support.need_root()
+    ran = run("sh", "-c", f"{python()} -c 'chr(120) * (200 << 20)'; echo $?", options=("--memory", "50M"))
+    assert (ran.done.status, ran.done.stdout, ran.report["limit"]) == (0, "137\n", "")
+    assert any("limit memory" in note for note in ran.report["notes"])
+
+
+def in_a_terminal(*command):
+    """Run as a shell's foreground job; ``(the first wait status, what the terminal showed)``. A job that stops is killed then."""
+    pid, master = pty.fork()
+    if pid == 0:
+        job = os.fork()
+        if job == 0:
+            os.setpgid(0, 0)
+            signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+            os.tcsetpgrp(0, os.getpid())
+            signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+            os.environ["PYTHONPATH"] = str(support.ROOT / "src")
+            os.execv(command[0], command)
+        _, status = os.waitpid(job, os.WUNTRACED)
+        if os.WIFSTOPPED(status):
+            os.kill(job, signal.SIGKILL)
+            os._exit(99)
+        os._exit(os.waitstatus_to_exitcode(status))
+    shown = b""
+    while select.select([master], [], [], support.PATIENCE)[0]:
+        try:
+            piece = os.read(master, 4096)
+        except OSError:  # EIO: nobody has the other side any more
+            break
+        shown += piece
+    else:
+        os.kill(pid, signal.SIGKILL)
+        raise AssertionError(f"the job hangs: {shown!r}")
+    status = os.waitpid(pid, 0)[1]
+    os.close(master)
+    return os.waitstatus_to_exitcode(status), shown.decode()
+
+
+BACKGROUND = r"""
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+int main(void) {
+    signal(SIGTTOU, SIG_IGN);
+    mkdir("/tmp/never", 0);
+    struct termios mode;
+    tcgetattr(0, &mode);
+    mode.c_lflag |= TOSTOP;
+    tcsetattr(0, TCSANOW, &mode);
+    if (fork() == 0) {
+        setpgid(0, 0);
+        int me = getpid();
+        ioctl(0, TIOCSPGRP, &me);
+        _exit(0);
+    }
+    wait(0);
+    return 7;
+}
+"""
+
+
+def test_a_target_that_puts_the_supervisor_in_the_background_does_not_silence_the_report():
+    where = policy(ALLOW + "errno(EPERM) mkdir\n")
+    code, shown = in_a_terminal(sys.executable, "-m", "seclude", "run", "--policy", where, "--", c_program(BACKGROUND))
+    assert code == 7, shown
+    assert "mkdir(" in shown
+
+
+STOPS_ITSELF = "kill -TSTP $$; while :; do sleep 1; done"
+
+
+@pytest.mark.parametrize("options", ["", "ptrace=False"])
+def test_a_target_that_stops_itself_in_a_terminal_does_not_stop_the_clock(options):
+    code = (
+        f"import seclude, sys\nsys.exit(seclude.run(['sh', '-c', {STOPS_ITSELF!r}], policy={policy(ALLOW)!r}, timeout=0.5, {options}).code)"
+    )
+    assert in_a_terminal(sys.executable, "-c", code) == (124, "")

@@ -7,6 +7,7 @@ import sys
 
 from seclude.cli.options import Command, Option
 from seclude.errors import UsageError
+from seclude.kernel.signals import csignal
 from seclude.sandbox.engine import execute
 from seclude.sandbox.limits import Limits
 from seclude.sandbox.prepare import prepare
@@ -164,6 +165,8 @@ def _report(result: Result, job: Job, form: str, verbose: bool, destination: int
 
 
 def _write(descriptor: int, text: str) -> None:
+    # A target may have left the terminal to another group, and forbidden the others to write (TOSTOP): we would be stopped, not heard.
+    csignal.pthread_sigmask(csignal.SIG_BLOCK, {csignal.SIGTTOU})
     rest = memoryview(text.encode("utf-8", "backslashreplace"))
     while rest:
         try:

@@ -48,6 +48,8 @@ PATIENCE = 10.0  # seconds for killed processes to be gone
 _STATUSES = (
     256  # wait statuses taken in one go: traced processes can make them faster than we take them, and then the clocks must have their turn
 )
+_TICKS = 0.1  # seconds by which the kernel's two ways of counting processor time may differ
+_SIGKILL = 9
 _FORWARDED = (csignal.SIGTERM, csignal.SIGHUP, csignal.SIGINT, csignal.SIGQUIT, csignal.SIGUSR1, csignal.SIGUSR2)
 _TERMINAL_STOPS = (csignal.SIGTSTP, csignal.SIGTTIN, csignal.SIGTTOU)
 
@@ -75,12 +77,14 @@ def execute(job: Job, *, control: int = -1, loaded: Callable[[str], None] | None
 
         if job.mask is None:
             job.mask = sorted(csignal.pthread_sigmask(csignal.SIG_BLOCK, ()))
-        return guard(lambda channel: _attempts(job, path, plain, notes, channel, loaded))
-    return _attempts(job, path, plain, notes, control, loaded)
+        return guard(lambda channel: _attempts(job, path, plain, notes, channel, loaded, os.getppid()))
+    return _attempts(job, path, plain, notes, control, loaded, 0)
 
 
-def _attempts(job: Job, path: bytes, plain: Plain, notes: list[str], control: int, loaded: Callable[[str], None] | None) -> Result:
-    """Start with all that can be used, and with less where that fails before anything of the target ran."""
+def _attempts(
+    job: Job, path: bytes, plain: Plain, notes: list[str], control: int, loaded: Callable[[str], None] | None, guard: int
+) -> Result:
+    """Start with all that can be used, and with less where that fails before anything of the target ran. ``guard`` as in `_Run`."""
     report, trace = mechanisms(job, plain, notes)
     while True:
         if not report:
@@ -88,25 +92,29 @@ def _attempts(job: Job, path: bytes, plain: Plain, notes: list[str], control: in
                 plain, next((note for note in notes if note.startswith("denials are not reported")), "reporting is off")
             )
         try:
-            return _Run(job, path, plain, report, trace, notes, control, loaded).execute()
+            return _Run(job, path, plain, report, trace, notes, control, loaded, guard).execute()
         except Retry as retry:
             report, trace = retry.report, retry.trace
             notes.append(str(retry))
 
 
 class _Run:
-    """One attempt. The loop's state, and the steps from start to result."""
+    """One attempt. The loop's state, and the steps from start to result.
+
+    ``guard`` is the process that a shell knows as the command and waits for; 0 where no shell does.
+    """
 
     __slots__ = (
-        "children_before", "continued", "control", "cpu_before", "deadline", "ending", "filters_before", "job", "kernel", "limit", "listener", "loaded", "main",
+        "children_before", "continued", "control", "cpu_before", "deadline", "ending", "filters_before", "guard", "job", "kernel", "limit", "listener", "loaded", "main",
         "main_status", "mask", "memory", "more", "notes", "observer", "own_filter", "path", "plain", "plan", "poll", "record", "relay", "report",
         "responder", "signals", "spawn", "started_at", "terminal", "trace",
     )  # fmt: skip
 
     def __init__(
         self, job: Job, path: bytes, plain: Plain, report: bool, trace: bool, notes: list[str], control: int,
-        loaded: Callable[[str], None] | None,
+        loaded: Callable[[str], None] | None, guard: int,
     ) -> None:  # fmt: skip
+        self.guard = guard
         self.job, self.path, self.plain, self.report, self.trace = job, path, plain, report, trace
         self.notes, self.control, self.loaded = notes, control, loaded
         self.kernel = Linux()
@@ -133,7 +141,8 @@ class _Run:
             self.loaded(summary(self.job, self.report, self.trace))
         # A parent that ignored SIGCHLD left it so: then no status would ever be told.
         csignal.signal(csignal.SIGCHLD, csignal.SIG_DFL)
-        blocked = {*_FORWARDED, csignal.SIGCHLD, csignal.SIGCONT}
+        # SIGTTOU: a target may have put itself in the terminal's foreground, and forbidden others to write.
+        blocked = {*_FORWARDED, csignal.SIGCHLD, csignal.SIGCONT, csignal.SIGTTOU}
         self.mask = tuple(csignal.pthread_sigmask(csignal.SIG_BLOCK, blocked))
         self.signals = signals.signal_descriptor(blocked)
         try:
@@ -362,14 +371,15 @@ class _Run:
         self.memory = max(self.memory, (status.number("VmHWM") or 0) * 1024)
 
     def _main_stopped(self, pid: int, signal: int) -> None:
-        """The terminal stopped our job but not us (a full-screen program stops its own group): stop too, or the shell never notices.
+        """The terminal stopped our job but not us (a full-screen program stops its own group): let the shell notice.
 
-        Not where we have just been continued: then this is the stop that is over, seen late, and nobody would continue us again.
+        The guard stops, which is whom the shell waits for. We do not: a target that stops itself and is continued by its child would run on
+        without a clock. Not where we have just been continued: then this is the stop that is over, seen late, and nobody would continue the guard again.
         """
-        if not self.terminal or signal not in _TERMINAL_STOPS or os.getpgid(pid) != os.getpgid(0):
+        if not self.guard or not self.terminal or signal not in _TERMINAL_STOPS or os.getpgid(pid) != os.getpgid(0):
             return
-        if not self.continued and csignal.SIGCONT not in csignal.sigpending():
-            os.kill(os.getpid(), csignal.SIGSTOP)
+        if not self.continued and csignal.SIGCONT not in csignal.sigpending() and os.getppid() == self.guard:
+            os.kill(self.guard, csignal.SIGSTOP)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
@@ -418,8 +428,12 @@ class _Run:
         if usage is not None:
             result.cpu = usage.cpu if usage.cpu is not None else result.cpu
             result.memory = usage.memory_peak if usage.memory_peak is not None else result.memory
-            if usage.oom_kills:
-                self.limit = self.limit or "memory"
+            if usage.oom_kills and not self.limit:
+                if self.main_status is not None and self.main_status & 0x7F == _SIGKILL:
+                    self.limit = "memory"
+                else:
+                    self.notes.append("the limit memory ended processes of the run, but not the command itself")
+        self._limit_by_signal(result.cpu)
         result.denials = self.record.denials
         result.overflow = self.record.overflow
         result.limit = self.limit
@@ -432,6 +446,14 @@ class _Run:
         self._outcome(result)
         result.notes = [*self.notes, *self.plan.notes]
         return result
+
+    def _limit_by_signal(self, cpu: float) -> None:
+        """The kernel may end the command at a limit before the engine's own clock has a look: then the signal tells, if the use agrees."""
+        signal = (self.main_status or 0) & 0x7F
+        if signal == csignal.SIGXCPU and self.plan.cpu is not None and cpu >= self.plan.cpu - _TICKS:
+            self.limit = self.limit or "cpu"
+        elif signal == csignal.SIGXFSZ and self.plan.output is not None:
+            self.limit = self.limit or "output"
 
     def _outcome(self, result: Result) -> None:
         status = self.main_status

@@ -60,6 +60,9 @@ def steps(job: Job, plan: LimitPlan, domain: Ruleset | None, *, outside: bool) -
     if job.cwd is not None:
         out.append((f"chdir to {os.fsdecode(job.cwd)}", os.chdir, (job.cwd,)))
     out += [("signal", csignal.signal, (number, csignal.SIG_DFL)) for number in _IGNORED_BY_PYTHON]
+    if csignal.getsignal(csignal.SIGINT) not in (csignal.SIG_IGN, csignal.SIG_DFL):
+        # The interpreter's handler would make an exception of it, between the filter and exec; what should end is the target.
+        out.append(("signal", csignal.signal, (csignal.SIGINT, csignal.SIG_DFL)))
     out.append(("PR_SET_DUMPABLE", prctl.set_dumpable, (False,)))  # no core of a failed exec; exec sets it again
     if domain is not None:
         out.append(("Landlock", domain.restrict, ()))
