@@ -56,7 +56,12 @@ def test_rules_with_many_conditions_of_several_arguments():
     built = build(parse("\n".join(["default errno(EPERM)", "arch x86_64", *rules, ""])))
     assert len(built) < 450
     for i in range(60):
-        for second, third, want in ((i * 3, 1 << i % 16, True), (i * 3, 0, False), (i * 5 + 1, 0xFFFFFFFF, True), (i * 5 + 2, 0xFFFFFFFF, i * 5 + 2 == i * 3)):
+        for second, third, want in (
+            (i * 3, 1 << i % 16, True),
+            (i * 3, 0, False),
+            (i * 5 + 1, 0xFFFFFFFF, True),
+            (i * 5 + 2, 0xFFFFFFFF, i * 5 + 2 == i * 3),
+        ):
             words = (157, X86_64, 0, 0, i, 0, 0, 0, second, 0, third, 0, *[0] * 4)
             assert (run(built.program, words)[0] == ALLOW) == want
 
