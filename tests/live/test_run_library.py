@@ -255,3 +255,73 @@ print(seclude.run(['true'], policy=POLICY).code)
 """
     )
     assert out == "the supervisor was killed; every process of the run was ended\nTrue\n0\n"
+
+
+def test_a_fork_while_another_thread_starts_a_run_leaves_the_child_free():
+    out = host(
+        """
+import os, threading
+from seclude.sandbox import zygote
+seclude.run(['true'], policy=POLICY)
+held, done = threading.Event(), threading.Event()
+def hold():
+    with zygote._lock:
+        held.set(); done.wait()
+threading.Thread(target=hold).start(); held.wait()
+pid = os.fork()
+if pid == 0:
+    import signal
+    signal.alarm(20)
+    os._exit(seclude.run(['sh', '-c', 'exit 3'], policy=POLICY).code)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+done.set()
+"""
+    )
+    assert out == "3\n"
+
+
+def test_a_host_that_closed_every_descriptor_sends_nothing_to_whoever_has_the_numbers_now():
+    out = host(
+        """
+import os, socket
+seclude.run(['true'], policy=POLICY)
+os.closerange(3, 100)
+pairs = [socket.socketpair() for _ in range(20)]
+for pair in pairs:
+    for end in pair: end.setblocking(False)
+print(seclude.run(['sh', '-c', 'exit 3'], policy=POLICY).code)
+strays = 0
+for pair in pairs:
+    for end in pair:
+        try: strays += len(end.recv(10))
+        except BlockingIOError: pass
+print(strays)
+"""
+    )
+    assert out == "3\n0\n"
+
+
+def test_a_forked_child_of_the_host_does_not_keep_its_runs_alive():
+    import subprocess
+    import sys
+
+    code = f"""
+import os, seclude, signal, threading
+reading, writing = os.pipe()
+run = lambda: seclude.run([{python()!r}, '-c', {WAITS!r}], policy={policy(ALLOW)!r}, stdout=writing)
+threading.Thread(target=run, daemon=True).start()
+target = os.read(reading, 100)
+if os.fork() == 0:
+    for stream in (0, 1, 2): os.close(stream)
+    signal.alarm(30); signal.pause()
+os.write(1, target)
+signal.pause()
+"""
+    process = support.start([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    target = os.pidfd_open(int(process.stdout.readline()))
+    process.kill()
+    process.wait()
+    assert gone(target, 10)
+    os.close(target)
+    process.stdout.close()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import _socket
 import _thread
+import errno
 import os
 import sys
 
@@ -30,12 +31,14 @@ __all__ = ["stop", "submit"]
 _CODE = "import sys; sys.path.insert(0, sys.argv[1]); from seclude.sandbox.warden import serve; serve(3)"
 _lock = _thread.allocate_lock()
 _helper: _Helper | None = None
+_channels: set[_socket.socket] = set()
+_hooked = False
 
 
 class _Helper:
-    """One helper process: its control socket, and for whom it was made."""
+    """One helper process: its control socket, what that was when it was made, and for whom it was made."""
 
-    __slots__ = ("control", "key", "pid")
+    __slots__ = ("control", "key", "made", "pid")
 
     def __init__(self, key: tuple[object, ...]) -> None:
         if not sys.executable:
@@ -44,6 +47,7 @@ class _Helper:
         control, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
         # A bare descriptor: a socket object that lives until the interpreter's end would warn that it was not closed.
         self.control = control.detach()
+        self.made = _which(self.control)
         package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         null = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0) for stream in (0, 1, 2)]
         # 3 first: the null device could otherwise be opened over the socket itself, where it has number 0, 1 or 2.
@@ -59,7 +63,7 @@ class _Helper:
                 setsigdef=everything,
             )
         except OSError as error:
-            os.close(self.control)
+            self.release()
             raise KernelError(
                 f"{sys.executable}: {error.strerror}", "the helper process of seclude.run needs this interpreter", error.errno or 0
             ) from None
@@ -67,15 +71,23 @@ class _Helper:
             theirs.close()
 
     def send(self, descriptors: list[int]) -> None:
-        """Hand over one job's descriptors. Raises OSError where the helper is gone."""
+        """Hand over one job's descriptors. Raises OSError where the helper is gone, or the host has closed the socket."""
+        if _which(self.control) != self.made:
+            raise OSError(errno.EBADF, "its socket was closed")
         control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, self.control)
         try:
             wire.pass_descriptors(control, descriptors)
         finally:
             control.detach()
 
+    def release(self) -> None:
+        """Close the socket, if the number is still its own: a host that makes itself a daemon closes what it does not know."""
+        if _which(self.control) == self.made:
+            os.close(self.control)
+
     def close(self) -> None:
-        os.close(self.control)
+        """Close the socket, and wait for the helper."""
+        self.release()
         if self.key[0] == os.getpid():
             try:
                 os.waitpid(self.pid, 0)
@@ -83,9 +95,28 @@ class _Helper:
                 return  # the host reaps its children by itself
 
 
+def _which(descriptor: int) -> tuple[int, int] | None:
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _forget() -> None:
+    """In a forked child: what belongs to the parent. Its descriptors are closed, and no lock of it is held by anybody here."""
+    global _lock, _helper, _channels
+    _lock = _thread.allocate_lock()
+    if _helper is not None:
+        _helper.release()
+    for channel in _channels:
+        channel.close()
+    _helper, _channels = None, set()
+
+
 def _key() -> tuple[object, ...]:
     root = os.stat("/")
-    return os.getpid(), identity("self"), root.st_dev, root.st_ino
+    return os.getpid(), identity("thread-self"), root.st_dev, root.st_ino
 
 
 def _send(descriptors: list[int]) -> None:
@@ -96,7 +127,7 @@ def _send(descriptors: list[int]) -> None:
         for attempt in (0, 1):
             if _helper is not None and _helper.key != key:
                 old, _helper = _helper, None
-                os.close(old.control)  # not waited for: it may be another process's child, or still have runs of ours
+                old.release()  # not waited for: it may be another process's child, or still have runs of ours
             fresh = _helper is None
             if _helper is None:
                 _helper = _Helper(key)
@@ -105,7 +136,10 @@ def _send(descriptors: list[int]) -> None:
                 return
             except OSError as error:
                 broken, _helper = _helper, None
-                broken.close()
+                if error.errno == errno.EBADF:
+                    broken.release()  # it lives, and leaves by itself once its runs are over
+                else:
+                    broken.close()
                 if fresh or attempt:
                     raise KernelError(f"the helper process of seclude.run went away: {error.strerror}", "", error.errno or 0) from None
 
@@ -121,7 +155,12 @@ def stop() -> None:
 
 def submit(job: Job, streams: tuple[int, int, int]) -> Result:
     """Run ``job`` with these descriptors as 0, 1 and 2, and wait for its end. Raises `SecludeError`."""
+    global _hooked
+    if not _hooked:
+        _hooked = True
+        os.register_at_fork(after_in_child=_forget)
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    _channels.add(ours)
     try:
         try:
             _send([theirs.fileno(), *streams])
@@ -135,4 +174,7 @@ def submit(job: Job, streams: tuple[int, int, int]) -> Result:
                 "the supervisor was killed; every process of the run was ended", "see who sends SIGKILL, or the kernel's log"
             ) from None
     finally:
+        _channels.discard(ours)
+        # Not only closed: whoever else has this descriptor by a fork must not keep the run alive.
+        ours.shutdown(_socket.SHUT_RDWR)
         ours.close()
