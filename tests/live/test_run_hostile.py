@@ -234,3 +234,37 @@ def test_a_target_that_stops_itself_in_a_terminal_does_not_stop_the_clock(option
         f"import seclude, sys\nsys.exit(seclude.run(['sh', '-c', {STOPS_ITSELF!r}], policy={policy(ALLOW)!r}, timeout=0.5, {options}).code)"
     )
     assert in_a_terminal(sys.executable, "-c", code) == (124, "")
+
+
+LISTENERS = r"""
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <linux/filter.h>
+#include <unistd.h>
+static void ask(unsigned long flags, void *program) {
+    long got = syscall(SYS_seccomp, 1, flags, program);
+    puts(got < 0 ? strerror(errno) : "loaded");
+    if (got > 2) close(got);
+}
+int main(void) {
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    struct sock_filter fine[] = {{6, 0, 0, 0x7fff0000}}, junk[] = {{0xffff, 0, 0, 0}};
+    struct sock_fprog whole = {1, fine}, none = {0, fine}, large = {5000, fine}, missing = {1, 0}, far = {1, (void *)8}, bad = {1, junk};
+    ask(8, 0), ask(8, (void *)8), ask(8 | 0x1000, &whole), ask(9, &whole), ask(8 | 1 | 16, 0), ask(0x100000008, 0), ask(32, &whole);
+    ask(8, &none), ask(8, &large), ask(8, &missing), ask(8, &far), ask(8, &bad), ask(8, &whole);
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("nobody", who())
+def test_a_request_for_a_listener_gets_every_answer_of_the_kernels_but_the_last(nobody):
+    victim = c_program(LISTENERS)
+    bare = support.run([victim], nobody=nobody).stdout.splitlines()
+    ran = run(victim, nobody=nobody)
+    assert bare[-1] == "loaded"
+    assert ran.done.stdout.splitlines() == [*bare[:-1], "Device or resource busy"]
+    assert ran.denied("seccomp")["count"] == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import struct
 
 import pytest
 
@@ -81,8 +82,40 @@ def test_what_nobody_handles_is_enosys(value, action):
     assert denial.action == action
 
 
-def test_a_permitted_call_that_is_notified_wants_a_listener_and_gets_ebusy():
-    kernel = Scripted(notification("seccomp", 1, 8))
+def fprog(length=1, address=0x2000):
+    return struct.pack("=HxxxxxxQ", length, address)
+
+
+RETURN = struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000)
+
+
+@pytest.mark.parametrize(
+    ("flags", "memory", "number"),
+    [
+        (8, {0x1000: fprog(), 0x2000: RETURN}, errno.EBUSY),
+        (8, {}, errno.EFAULT),
+        (8 | 1 << 30, {}, errno.EINVAL),
+        (8 | 1, {0x1000: fprog(), 0x2000: RETURN}, errno.EINVAL),
+        (8, {0x1000: fprog()[:9]}, errno.EFAULT),
+        (8, {0x1000: fprog(0)}, errno.EINVAL),
+        (8, {0x1000: fprog(4097)}, errno.EINVAL),
+        (8, {0x1000: fprog(1, 0)}, errno.EINVAL),
+        (8, {0x1000: fprog(2), 0x2000: RETURN}, errno.EFAULT),
+        (8, {0x1000: fprog(), 0x2000: b"\xff" * 8}, errno.EINVAL),
+    ],
+)
+def test_a_listener_of_the_targets_own_gets_the_kernels_answer(flags, memory, number):
+    call = notification("seccomp", 1, flags, 0x1000)
+    call.ip = 0x9000
+    kernel = Scripted(call)
+    kernel.read = lambda tid, address, size: {0x9000: b"\x0f", **memory}.get(address, b"")[:size] or None
+    denials = serve(kernel, ALLOW).denials
+    assert kernel.log == [("reply", 7, number)]
+    assert [denial.action for denial in denials] == (["busy"] if number == errno.EBUSY else []), "what the kernel would refuse is no denial"
+
+
+def test_a_listener_is_refused_where_the_targets_memory_cannot_be_read():
+    kernel = Scripted(notification("seccomp", 1, 8, 0x1000), memory=None)
     (denial,) = serve(kernel, ALLOW).denials
     assert kernel.log == [("reply", 7, errno.EBUSY)]
     assert denial.action == "busy"

@@ -61,7 +61,13 @@ class Responder:
             number, name = min(data, _MAX_ERRNO), "errno"
         elif action in (ALLOW, LOG):
             # The reporting filter notifies one permitted call: a filter with a listener. There can be only one, and it is ours.
-            number, name = _errno.EBUSY, "busy"
+            from seclude.supervise.listener import answer
+
+            number, name = answer(self.kernel, call), "busy"
+            if number != _errno.EBUSY:  # no request that could have been granted: not our doing
+                if self.kernel.still_waiting(self.listener, call.id):
+                    self.kernel.reply(self.listener, call.id, error=number)
+                return
         else:
             number, name = _errno.ENOSYS, ACTIONS[action]
         denial, key = self._denial(call, action | data, name, number)
