@@ -9,18 +9,22 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from seclude.cli.options import Option
 from seclude.errors import FilterError, InputError, KernelError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from seclude.bpf import Program
     from seclude.cli.options import Arguments
     from seclude.decision import Decision
     from seclude.policy import Policy
 
-__all__ = ["EMIT_OPTION", "OUTPUT_OPTION", "READ_OPTIONS", "Source", "read_sources", "write_filter"]
+__all__ = ["EMIT_OPTION", "OUTPUT_OPTION", "READ_OPTIONS", "Source", "read_sources", "require_output", "write_file", "write_filter"]
+
+T = TypeVar("T")
 
 KINDS = ("policy", "raw", "asm", "listing", "compiled")
 READ_OPTIONS = (
@@ -145,7 +149,7 @@ def _of_program(name: str, kind: str, raw: bytes, byteorder: str | None) -> Sour
     return Source(name, kind, from_program(program), None, program, order)
 
 
-def _checked(name: str, make):  # type: ignore[no-untyped-def]
+def _checked(name: str, make: Callable[[], T]) -> T:
     """What ``make`` returns; its fault names the file."""
     try:
         return make()

@@ -138,9 +138,7 @@ class Vocabulary:
                     continue
             elif of.parts != ((words[0], of.width),) or high or low >> of.width:
                 continue
-            parameter = None if name.raw else next((p for p in self.parameters if p.name == name.name or register in p.registers), None)
-            if parameter is not None and len(parameter.registers) > 1:
-                parameter = None
+            parameter = next((p for p in self.parameters if p.registers == (register,)), None)
             return Term(name, of.width, of.signed, of.pointer, parameter, self.arch)
         raise AssertionError("every register has a raw name")
 
