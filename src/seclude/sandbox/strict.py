@@ -358,6 +358,9 @@ def _fatal_call(child: _Child, heap: int) -> StrictViolation | None:
     call = proc.current_call(child.pid)
     if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != SIGKILL or call is None or call[0] < 0:
         return None
+    state = proc.status(child.pid)
+    if state is None or state.seccomp == 0:
+        return None  # killed before it was in strict mode, on its way out of a call that it made freely
     from seclude import abi
 
     native = abi.native()
