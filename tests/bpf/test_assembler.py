@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seclude.abi import ARCHITECTURES, arch
-from seclude.bpf import Instruction, Program, assemble, codes, disassemble, listing, read_assembly, validate
+from seclude.bpf import Instruction, Program, assemble, codes, disassemble, evaluate, listing, read_assembly, validate
 from seclude.errors import FilterError, UsageError
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -315,3 +315,58 @@ def test_every_opcode_with_every_kind_of_field_reads_back():
     sentences |= {0x04 + 0x10 * i | x for i in (0, 1, 2, 3, 4, 5, 6, 7, 9, 10) for x in (0, 8)}
     sentences |= {0x15 + 0x10 * i | x for i in range(4) for x in (0, 8)}
     assert {int(line.split()[1].rstrip(","), 16) for line in raw} == set(range(0x100)) - sentences
+
+
+@pytest.mark.parametrize("distance", range(250, 260))
+@pytest.mark.parametrize(
+    "branches", ["goto far", "goto next else goto far", "goto far else goto far", "goto far else goto near", "goto near else goto far"]
+)
+def test_far_jumps_mean_what_is_written(branches, distance):
+    """Around the reach of a condition: whatever is put in, the program goes where the text says."""
+    text = f"A = sys_number\nif (A == 7) {branches}\nreturn 1\nnear: return 2\n" + "A = 0\n" * (distance - 2) + "return 3\nfar: return 4\n"
+    program = assemble(text)
+    assert not validate(program)
+    places = {"far": 4, "near": 2, "next": 1}
+    taken, _, other = branches.replace("goto ", "").partition(" else ")
+    assert evaluate(program, 0, 7) == places[taken]
+    assert evaluate(program, 0, 8) == places[other or "next"]
+
+
+def test_gotos_put_in_can_push_other_targets_out_of_reach():
+    lines = [f"if (A == {number}) goto end" for number in range(300)]
+    program = assemble("A = sys_number\n" + "\n".join(lines) + "\nreturn 1\nend: return 2\n")
+    assert not validate(program)
+    assert all(evaluate(program, 0, number) == 2 for number in range(300))
+    assert evaluate(program, 0, 300) == 1
+
+
+def test_numbers_of_lines_count_what_is_written():
+    program = assemble("if (A == 1) goto far\ngoto +1\nreturn 1\nreturn 2\n" + "A = 0\n" * 300 + "far: return 3\n")
+    assert program.instructions[:2] == ((0x15, 0, 1, 1), (0x05, 0, 0, 303))
+    assert evaluate(program, 0, 0) == 2
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        ("A == 1 || A == 2 || A == 9", lambda a: a in (1, 2, 9)),
+        ("A > 1 && A < 5", lambda a: 1 < a < 5),
+        ("!(A == 1 || A == 2)", lambda a: a not in (1, 2)),
+        ("A == 1 || A > 3 && A != 6", lambda a: a == 1 or (a > 3 and a != 6)),
+        ("(A == 1 || A > 3) && !(A & 4)", lambda a: (a == 1 or a > 3) and not a & 4),
+        ("!(!(A == 1) && (A <= 6 || A & 8))", lambda a: not (a != 1 and (a <= 6 or a & 8))),
+    ],
+)
+@pytest.mark.parametrize(
+    "form",
+    [
+        "if ({}) goto yes\nreturn 0",
+        "if ({}) goto yes else goto no",
+        "if ({}) goto next else goto no\nreturn 1",
+        "({}) ? yes : next\nreturn 0",
+    ],
+)
+def test_conditions_of_several_comparisons(condition, holds, form):
+    program = assemble("A = sys_number\n" + form.format(condition) + "\nyes: return 1\nno: return 0\n")
+    for number in range(16):
+        assert evaluate(program, 0, number) == (1 if holds(number) else 0)
