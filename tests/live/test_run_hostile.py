@@ -268,3 +268,56 @@ def test_a_request_for_a_listener_gets_every_answer_of_the_kernels_but_the_last(
     assert bare[-1] == "loaded"
     assert ran.done.stdout.splitlines() == [*bare[:-1], "Device or resource busy"]
     assert ran.denied("seccomp")["count"] == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--output", "1G")])
+def test_output_that_nobody_reads_does_not_stop_the_clock(options):
+    reading, writing = os.pipe()
+    command = support.start(
+        [sys.executable, "-m", "seclude", "run", "--policy", policy(ALLOW), "--wall", "500ms", *options, "--", "yes"], stdout=writing
+    )
+    os.close(writing)
+    assert command.wait(support.PATIENCE) == 124
+    os.close(reading)
+
+
+def test_a_reader_that_leaves_ends_a_bounded_writer_as_it_would_an_unbounded_one():
+    reading, writing = os.pipe()
+    command = support.start(
+        [sys.executable, "-m", "seclude", "run", "--policy", policy(ALLOW), "--output", "1T", "--", "yes"], stdout=writing
+    )
+    os.close(writing)
+    assert os.read(reading, 2) == b"y\n"
+    os.close(reading)
+    assert command.wait(support.PATIENCE) == 128 + signal.SIGPIPE
+
+
+@pytest.mark.parametrize(("options", "victim"), [((), "thread"), ((), "killed"), (("--no-ptrace",), "killed")])
+def test_a_filter_of_one_thread_or_of_a_killed_process_is_noted_too(options, victim):
+    ran = run(c_program(STACKED, "-pthread"), *([victim] if victim == "killed" else []), options=options)
+    assert any("a filter of its own" in note for note in ran.report["notes"])
+
+
+STACKED = r"""
+#include <linux/filter.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+static void *stack(void *unused) {
+    struct sock_filter code[] = {{6, 0, 0, 0x7fff0000}};
+    struct sock_fprog program = {1, code};
+    syscall(SYS_seccomp, 1, 0, &program);
+    return unused;
+}
+int main(int argc, char **argv) {
+    if (argc > 1) {
+        stack(argv);
+        kill(getpid(), SIGKILL);
+    }
+    pthread_t thread;
+    pthread_create(&thread, 0, stack, 0);
+    pthread_join(thread, 0);
+    return 0;
+}
+"""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import sys
 
 import pytest
@@ -244,7 +243,18 @@ def test_input_that_is_not_read_is_no_error():
     assert relayed((1,), "bytes(1_000_000)", None, "head -c 3")[0] == "{1: b'\\x00\\x00\\x00'} False\n"
 
 
-assert select.POLLIN == 1 and select.POLLOUT == 4, "as the relay writes them"  # noqa: PT018
+def test_what_is_bounded_is_passed_on_whole_and_in_order_to_a_slow_reader():
+    code = RELAY.replace("{k: bytes(v) for k, v in relay.captured.items()}", "''")
+    script = "seq 1 60000"
+    reader, writer = os.pipe()
+    child = support.start([sys.executable, "-c", code, str(support.ROOT / "src"), "()", "None", "1 << 20", script], stdout=writer)
+    os.close(writer)
+    out = b""
+    while piece := os.read(reader, 1000):
+        out += piece
+    os.close(reader)
+    assert child.wait(support.PATIENCE) == 0
+    assert out == b"".join(b"%d\n" % n for n in range(1, 60001)) + b" False\n"
 
 
 # -- which mechanisms are used: what this kernel has is pretended, since it has all of them

@@ -158,7 +158,7 @@ class _Run:
                     self._loop()
                     ended_by = self._end_tree()
                 finally:
-                    self.relay.finish()
+                    self.relay.finish(patient=self.limit != "wall")
                     if self.main and self.main_status is None:
                         self._end_tree()
                 return self._result(ended_by)
@@ -331,6 +331,8 @@ class _Run:
     def _reap(self) -> bool:
         """Take wait statuses; ``more`` says that there may be others. True where no child and no traced thread is left at all."""
         self.more = False
+        if self.main_status is None:
+            self._look_at_main()
         for _ in range(_STATUSES):
             change = self.kernel.wait()
             if change is None:
@@ -364,11 +366,21 @@ class _Run:
 
     def _leaving(self, tid: int) -> None:
         status = proc.status(tid)
-        if status is None or status.tgid != tid:
+        if status is None:
             return
-        if (status.filters or 0) > self.filters_before + 1:
-            self.own_filter = True
-        self.memory = max(self.memory, (status.number("VmHWM") or 0) * 1024)
+        # A filter may be one thread's alone.
+        self.own_filter = self.own_filter or (status.filters or 0) > self.filters_before + 1
+        if status.tgid == tid:
+            self.memory = max(self.memory, (status.number("VmHWM") or 0) * 1024)
+
+    def _look_at_main(self) -> None:
+        """Whether the main process stacked a filter, while its status is there: one that is killed does not stop on its way out, nor one untraced."""
+        try:
+            ended = os.waitid(os.P_PID, self.main, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if ended is not None:
+            self._leaving(self.main)
 
     def _main_stopped(self, pid: int, signal: int) -> None:
         """The terminal stopped our job but not us (a full-screen program stops its own group): let the shell notice.
