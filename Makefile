@@ -59,6 +59,7 @@ docs: $(VENV)/.stamp-develop
 
 bench: $(VENV)/.stamp-package
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/reading.py
 
 soak: $(VENV)/.stamp-develop
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n $(JOBS) tests/property

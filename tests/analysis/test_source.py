@@ -205,7 +205,7 @@ def test_any_bytes_are_a_program_or_an_error(raw):
         validate(source_of(raw, "f").program)
 
 
-PIECES = """BPF_STMT( BPF_JUMP( { } , ) 0x20 6 \\x20 " /* */ // };  goto include return && || ! ( L: next +1 .insn""".split()
+PIECES = ["BPF_STMT(", "BPF_JUMP(", "{", "}", ",", ")", "0x20", "6", "\\x20", "\"", "/*", "*/", "//", "};", "goto", "include", "return", "&&", "||", "!", "(", "L:", "next", "+1", ".insn"]  # fmt: skip
 pieces = st.sampled_from(
     [*PIECES, "\n", " 0000: 0x06 0x00 0x00 0x00000000", "A = arch", "sock_filter f[] = {", "offsetof(struct seccomp_data, nr)", "return ALLOW", "if (A == 1)"]
 )  # fmt: skip

@@ -57,15 +57,15 @@ def annotated(
     found = _findings(validate(program) if findings is None else findings)
     width = min(56, max((len(text) for text, note in zip(texts, notes, strict=True) if note), default=0))
     blank = len(arrows[0]) + 1 if arrows and arrows[0] else 0
-    lines = [f" line  CODE   JT   JF          K  {' ' * blank}", "=" * (33 + blank)]
-    for index, instruction in enumerate(program):
-        code, jt, jf, k = instruction
+    lines = [" line  CODE   JT   JF          K", "=" * (33 + blank)]
+    for index, ((code, jt, jf, k), text, note) in enumerate(zip(program, texts, notes, strict=True)):
         arrow = f"{arrows[index]} " if blank else ""
-        note = f"{texts[index]:{width}}  # {notes[index]}" if notes[index] else texts[index]
-        lines.append(f" {index:04d}: 0x{code:02x} 0x{jt:02x} 0x{jf:02x} 0x{k:08x}  {arrow}{note}")
-        lines += [f"       ^ refused: {one.message} ({one.remedy})" for one in found.get(index, ())]
+        said = f"{text:{width}}  # {note}" if note else text
+        lines.append(f" {index:04d}: 0x{code:02x} 0x{jt:02x} 0x{jf:02x} 0x{k:08x}  {arrow}{said}")
+        if index in found:
+            lines += [f"       ^ refused: {one.message} ({one.remedy})" for one in found[index]]
     lines += [f"refused: {one.message} ({one.remedy})" for one in found.get(-1, ())]
-    return "".join(line.rstrip() + "\n" for line in lines)
+    return "\n".join(lines) + "\n"
 
 
 def _texts(program: Program, arch: Architecture | str | None) -> list[str]:

@@ -7,6 +7,7 @@ A remark is only made where it holds on every such way.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from seclude.abi import by_token
@@ -161,11 +162,14 @@ def _number_remark(operation: int, k: int, arch: Architecture | None) -> str:
 
 def _parameters(state: _State, register: int) -> list[tuple[str, Parameter]]:
     """The parameter that a register belongs to, for each call that can be meant; empty unless all of them are known."""
-    if not state.calls or state.arch is None:
-        return []
+    return _known_parameters(state.calls, state.arch, register) if state.calls and state.arch is not None else []
+
+
+@lru_cache(maxsize=4096)
+def _known_parameters(calls: frozenset[int], within: Architecture, register: int) -> list[tuple[str, Parameter]]:
     found = []
-    for number in sorted(state.calls):
-        arch = next((one for one in by_token(state.arch.token) if one.call_name(number)), None)
+    for number in sorted(calls):
+        arch = next((one for one in by_token(within.token) if one.call_name(number)), None)
         name = arch.call_name(number) if arch is not None else None
         known = prototype(arch, name) if arch is not None and name is not None else None
         parameter = next((one for one in known.parameters if register in one.registers), None) if known is not None else None
@@ -240,6 +244,7 @@ _MEANINGS = {
 }
 
 
+@lru_cache(maxsize=1024)
 def action_meaning(value: int, arch: Architecture | None = None) -> str:
     """What the kernel does with a filter's 32-bit result, in words."""
     action, data = value & codes.SECCOMP_RET_ACTION_FULL, value & codes.SECCOMP_RET_DATA

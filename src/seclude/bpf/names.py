@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from seclude.abi import ARCHITECTURES, arch, by_token
@@ -83,12 +83,14 @@ def tokens() -> Mapping[str, int]:
     return {arch(name).token_name.removeprefix("AUDIT_"): arch(name).token for name in ARCHITECTURES}
 
 
+@lru_cache(maxsize=64)
 def token_text(token: int) -> str | None:
     """How an AUDIT_ARCH token is written, or None where it is not one of ours."""
     known = by_token(token)
     return known[0].token_name.removeprefix("AUDIT_") if known else None
 
 
+@lru_cache(maxsize=4096)
 def call_text(number: int, architecture: Architecture | None) -> str | None:
     """How a call's number is written where ``architecture`` is in force: ``read``, ``x32.read``, or None for a bare number."""
     if architecture is None:
@@ -104,6 +106,7 @@ def call_text(number: int, architecture: Architecture | None) -> str | None:
     return None
 
 
+@lru_cache(maxsize=1024)
 def action_text(value: int, architecture: Architecture | None) -> str:
     """How a filter's 32-bit result is written: ``ALLOW``, ``ERRNO(EPERM)``, ``TRAP(7)``, or a number for an unknown action."""
     name = _ACTION_NAMES.get(value & codes.SECCOMP_RET_ACTION_FULL)
