@@ -118,7 +118,7 @@ def test_filters_that_never_look_at_the_architecture(place, capsys):
     (place / "x.asm").write_text("A = sys_number\nif (A == 57) goto a\nreturn KILL_PROCESS\na: return ALLOW\n")
     (place / "y.asm").write_text("return KILL_PROCESS\n")
     out = said(capsys, "diff", "x.asm", "y.asm", code=1)
-    assert "any architecture:\n- fork()   A: ALLOW   B: KILL_PROCESS\n" in out
+    assert "any architecture:\n- fork() on x86_64   A: ALLOW   B: KILL_PROCESS\n" in out
     (place / "z.asm").write_text("A = sys_number\nA &= 1\nif (A == 1) goto a\nreturn KILL_PROCESS\na: return ALLOW\n")
     assert "A: KILL_PROCESS   B: ALLOW" in said(capsys, "diff", "y.asm", "z.asm", code=1)
 

@@ -94,14 +94,13 @@ def show(arguments: Arguments, a: Source, b: Source, difference: Difference, *, 
 def _lines(found: Iterable[Change]) -> Iterable[str]:
     heading = ""
     for change in found:
-        first, last = change.tokens
-        where = change.arch.name if change.arch else "any architecture" if last - first == 0xFFFF_FFFF else f"architecture {first:#x}"
-        where += f"..{last:#x}" if not change.arch and first != last and last - first != 0xFFFF_FFFF else ""
+        where = _where(change)
         if where != heading:
             yield f"{where}:"
             heading = where
         answers = f"A: {action_text(change.a, change.arch)}   B: {action_text(change.b, change.arch)}"
-        yield f"{change.sign} {change.witness}   {answers}"
+        on = f" on {change.witness.arch.name}" if change.arch is None and change.witness.arch else ""
+        yield f"{change.sign} {change.witness}{on}   {answers}"
         condition = change.condition
         if condition and len(condition) <= _LONGEST:
             yield f"    where {condition}"
@@ -111,6 +110,16 @@ def _lines(found: Iterable[Change]) -> Iterable[str]:
             yield from _wrapped(f"    and {len(shown)} more: ", shown)
         elif names and names[0] != change.witness.name:
             yield f"    for {names[0]}"
+
+
+def _where(change: Change) -> str:
+    if change.arch is not None:
+        return change.arch.name
+    if change.tokens == ((0, 0xFFFF_FFFF),):
+        return "any architecture"
+    if any(first != last for first, last in change.tokens):
+        return "every other architecture"
+    return "architecture " + ", ".join(f"{first:#x}" for first, _ in change.tokens)
 
 
 def _wrapped(start: str, names: list[str]) -> Iterable[str]:
@@ -129,7 +138,7 @@ def _as_json(change: Change) -> dict[str, Any]:
     return {
         "sign": change.sign,
         "architecture": change.arch.name if change.arch else None,
-        "tokens": list(change.tokens),
+        "tokens": [list(run) for run in change.tokens],
         "numbers": [list(run) for run in change.numbers],
         "calls": change.names(),
         "condition": change.condition or None,

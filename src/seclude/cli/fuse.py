@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from seclude.cli.options import Command, Option
-from seclude.cli.sources import EMIT_OPTION, OUTPUT_OPTION, READ_OPTIONS, read_sources, require_output, write_filter
+from seclude.cli.sources import EMIT_OPTION, OUTPUT_OPTION, READ_OPTIONS, read_sources, require_output, usual_order, write_filter
 from seclude.errors import UsageError
 
 TYPE_CHECKING = False
@@ -46,7 +46,8 @@ def main(arguments: Arguments) -> int:
     if len(orders) > 1:
         raise UsageError(f"{orders['little']} is for little-endian machines, {orders['big']} for big-endian ones: no kernel loads both")
     decision = stack(*[source.decision for source in sources])
-    program = compile_decision(decision, sources[0].byteorder, optimize_for=arguments.text("optimize_for") or "blend")
+    mode = arguments.text("optimize_for") or "blend"
+    program = compile_decision(decision, sources[0].byteorder, optimize_for=mode, order=usual_order(decision))
     write_filter(arguments, program, target)
     lengths = [len(source.program) for source in sources if source.program is not None]
     before = f"{sum(lengths)} instructions in {len(lengths)} filters" if len(lengths) == len(sources) else f"{len(sources)} inputs"

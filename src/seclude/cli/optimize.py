@@ -6,7 +6,7 @@ import sys
 from typing import NamedTuple
 
 from seclude.cli.options import Command, Option
-from seclude.cli.sources import EMIT_OPTION, OUTPUT_OPTION, READ_OPTIONS, read_sources, require_output, write_filter
+from seclude.cli.sources import EMIT_OPTION, OUTPUT_OPTION, READ_OPTIONS, read_sources, require_output, usual_order, write_filter
 from seclude.errors import BudgetError
 
 TYPE_CHECKING = False
@@ -69,7 +69,7 @@ def main(arguments: Arguments) -> int:
     kept, costs = source.program, costs_of(source.program, source.decision) if source.program is not None else None
     for mode in (wanted,) if wanted else ("uniform", "blend", "bitmap"):
         try:
-            fresh = compile_decision(source.decision, source.byteorder, optimize_for=mode)
+            fresh = compile_decision(source.decision, source.byteorder, optimize_for=mode, order=usual_order(source.decision))
         except BudgetError:
             if kept is None:
                 raise
@@ -92,8 +92,7 @@ def costs_of(program: Program, decision: Decision) -> Costs:
     from seclude import abi
     from seclude.bpf.machine import constant_allow, pack_data, run
 
-    elsewhere = decision.of_token(0)
-    tokens = [token for token in dict.fromkeys(one.token for one in abi.ALL) if decision.of_token(token) is not elsewhere]
+    tokens = usual_order(decision)
     cached, total, calls = 0, 0, 0
     for token in tokens or [abi.arch("x86_64").token]:
         for number in (number for one in abi.by_token(token) for number in one.calls().values()):

@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from seclude.decision import Decision
     from seclude.policy import Policy
 
-__all__ = ["EMIT_OPTION", "OUTPUT_OPTION", "READ_OPTIONS", "Source", "read_sources", "require_output", "write_file", "write_filter"]
+__all__ = [
+    "EMIT_OPTION",
+    "OUTPUT_OPTION",
+    "READ_OPTIONS",
+    "Source",
+    "read_sources",
+    "require_output",
+    "usual_order",
+    "write_file",
+    "write_filter",
+]
 
 T = TypeVar("T")
 
@@ -233,6 +243,15 @@ def _listed(name: str, text: str) -> list[tuple[int, int, int, int]]:
     if not out:
         raise FilterError(f"{name}: no line of it is an instruction", "a line reads:  0000: 0x20 0x00 0x00 0x00000004")
     return out
+
+
+def usual_order(decision: Decision) -> list[int]:
+    """The AUDIT_ARCH tokens that a filter tells apart, those of 64 bits first: most calls come with these."""
+    from seclude import abi
+
+    elsewhere = decision.of_token(0)  # no architecture has this token
+    tokens = {arch.token: arch.bits for arch in reversed(abi.ALL) if decision.of_token(arch.token) is not elsewhere}
+    return sorted(tokens, key=lambda token: -tokens[token])
 
 
 # ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,8 @@
 """What a policy or a filter means: one canonical value, so that equal meaning is the same object."""
 
 from seclude.decision.calls import Calls, calls_of
+from seclude.decision.changes import Change, changes
+from seclude.decision.clauses import Clause, clauses
 from seclude.decision.compare import (
     Difference,
     denied,
@@ -14,6 +16,7 @@ from seclude.decision.compare import (
     undecided,
     union,
 )
+from seclude.decision.decompile import NoSpellingError, decompile
 from seclude.decision.policy import from_policy, shadowed
 from seclude.decision.read import from_program
 from seclude.decision.reporting import reported
@@ -23,11 +26,17 @@ from seclude.decision.witness import SystemCall
 
 __all__ = [
     "Calls",
+    "Change",
+    "Clause",
     "Decision",
     "Difference",
+    "NoSpellingError",
     "SystemCall",
     "bypass",
     "calls_of",
+    "changes",
+    "clauses",
+    "decompile",
     "denied",
     "difference",
     "equivalent",

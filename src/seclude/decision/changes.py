@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from seclude.abi import ALL, arch, by_token
 from seclude.decision.clauses import sides, spell
 from seclude.decision.compare import action_class, pair
 from seclude.decision.nodes import END, FALSE, TRUE, Node, boolean, budget, reachable
 from seclude.decision.ops import map_leaves
 from seclude.decision.parts import TooManyRunsError, runs
-from seclude.decision.value import NR
+from seclude.decision.value import ARCH, NR
 from seclude.decision.witness import SystemCall, architecture_of, witness, witness_of
 from seclude.errors import BudgetError
 
@@ -27,11 +28,11 @@ _FULL = 0xFFFF_FFFF
 class Change(NamedTuple):
     """Calls that A answers with ``a`` and B with ``b`` (RET words), all under the same circumstances.
 
-    ``tokens``: the AUDIT_ARCH tokens from first to last; ``arch``: the architecture where there is one and it is known. ``numbers``: runs of
+    ``tokens``: runs of AUDIT_ARCH tokens, both ends included; ``arch``: the architecture where there is one and it is known. ``numbers``: runs of
     call numbers, both ends included. ``region`` is where in the arguments, as a diagram. ``witness`` is one of the calls.
     """
 
-    tokens: tuple[int, int]
+    tokens: tuple[tuple[int, int], ...]
     arch: Architecture | None
     numbers: tuple[tuple[int, int], ...]
     region: Node
@@ -61,6 +62,8 @@ class Change(NamedTuple):
 
     def names(self) -> list[str]:
         """The calls by name, and numbers without a name as ``first..last``."""
+        if self.numbers == ((0, _FULL),):
+            return ["every call"]
         out: list[str] = []
         for first, last in self.numbers:
             at = first
@@ -89,22 +92,44 @@ def changes(difference: Difference) -> list[Change]:
 
 
 def _changes(root: Node) -> Iterator[Change]:
-    for first, last, kid in runs(root, 1):
+    for tokens, kid in _by_token(root):
+        token = _token(tokens)
         # (answers, region, side of x86_64's token) → runs of numbers
         groups: dict[tuple[int, Node, bool], list[tuple[int, int]]] = {}
         memo: dict[Node, list[tuple[int, Node]]] = {}
+        shared = tokens == ((token, token),) and len(by_token(token)) > 1
         for low, high, node in runs(kid, NR):
             if node is FALSE:
                 continue
             if node not in memo:
                 memo[node] = _regions(node)
             for answers, region in memo[node]:
-                for start, end in sides(low, high):
-                    groups.setdefault((answers, region, start >> 30 == 1), []).append((start, end))
+                for start, end in sides(low, high) if shared else ((low, high),):
+                    groups.setdefault((answers, region, shared and start >> 30 == 1), []).append((start, end))
         for (answers, region, _), numbers in groups.items():
-            call = _witness(first, last, numbers, region)
-            arch = call.arch if first == last else None
-            yield Change((first, last), arch, tuple(numbers), region, answers >> 32 & _FULL, answers & _FULL, call)
+            call = _witness(token, numbers, region)
+            own = call.arch if tokens == ((token, token),) else None
+            yield Change(tokens, own, tuple(numbers), region, answers >> 32 & _FULL, answers & _FULL, call)
+
+
+def _by_token(root: Node) -> Iterator[tuple[tuple[tuple[int, int], ...], Node]]:
+    """The axis of tokens: each known one that stands alone, then runs of others that have the same difference."""
+    others: dict[Node, list[tuple[int, int]]] = {}
+    for first, last, kid in runs(root, ARCH):
+        if kid is FALSE:
+            continue
+        if first == last and by_token(first):
+            yield ((first, last),), kid
+        else:
+            others.setdefault(kid, []).append((first, last))
+    for kid, tokens in others.items():
+        yield tuple(tokens), kid
+
+
+def _token(tokens: tuple[tuple[int, int], ...]) -> int:
+    """The most familiar token of some runs."""
+    known = (arch("x86_64"), *ALL)
+    return next((one.token for one in known if any(first <= one.token <= last for first, last in tokens)), tokens[0][0])
 
 
 def _regions(node: Node) -> list[tuple[int, Node]]:
@@ -118,13 +143,10 @@ def _only(node: Node, leaf: Node) -> Node:
     return map_leaves(node, lambda one: boolean(one is leaf))
 
 
-def _witness(first: int, last: int, numbers: list[tuple[int, int]], region: Node) -> SystemCall:
-    from seclude import abi
-
-    token = first if first == last else next((one.token for one in (abi.arch("x86_64"), *abi.ALL) if first <= one.token <= last), first)
+def _witness(token: int, numbers: list[tuple[int, int]], region: Node) -> SystemCall:
     for low, high in numbers:
-        arch = architecture_of(token, low)
-        named = min((n for n in (arch.calls().values() if arch else ()) if low <= n <= high), default=None)
+        one = architecture_of(token, low)
+        named = min((n for n in (one.calls().values() if one else ()) if low <= n <= high), default=None)
         if named is not None:
             return witness_of(region, token, named)
     return witness_of(region, token, numbers[0][0])
@@ -135,4 +157,4 @@ def _by_answers(root: Node) -> Iterator[Change]:
     for leaf in sorted((one for one in reachable([root]) if one.level == END and one is not FALSE), key=lambda one: one.value):
         call = witness(_only(root, leaf))
         assert call is not None
-        yield Change((0, _FULL), None, ((0, _FULL),), FALSE, *pair(leaf), call)
+        yield Change(((0, _FULL),), None, ((0, _FULL),), FALSE, *pair(leaf), call)

@@ -18,8 +18,9 @@ from seclude.decision.calls import Calls, calls_with
 from seclude.decision.compare import PERMIT, UNDECIDED, _order, action_class
 from seclude.decision.nodes import END, LEVEL_SHIFT, LEVEL_WORD, TRUE, WORD_LEVEL, Node, boolean, budget, leaf, make
 from seclude.decision.ops import apply, both, either, excluding, ite, map_leaves
-from seclude.decision.value import NR, Decision, decision_of
+from seclude.decision.value import ARCH, NR, Decision, decision_of
 from seclude.decision.words import bit_set, equals, word_in
+from seclude.policy.operands import register_width
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,6 @@ Ignored = tuple[int, ...]
 def ignored_bits(arch: Architecture, call: str) -> Ignored:
     """For each of the sixteen words, the bits that the kernel does not read when this call is made; "" is a call without a name."""
     from seclude.abi.prototypes import prototype
-    from seclude.policy.operands import register_width
 
     found = prototype(arch, call) if call else None
     read = [0] * 16
@@ -60,7 +60,6 @@ def _per_call(root: Node, change: Callable[[Node, Architecture, str], Node]) -> 
     from seclude import abi
 
     out = root
-    memo: dict[tuple[Node, str, str], Node] = {}
     for token in dict.fromkeys(one.token for one in abi.ALL):
         below = root
         while below.level < 8:
@@ -68,26 +67,33 @@ def _per_call(root: Node, change: Callable[[Node, Architecture, str], Node]) -> 
         if below.level == END:
             continue
         changed = below
+        # what replaces a call's diagram → the numbers it does so for
+        replaced: dict[Node, list[int]] = {}
         for one in abi.by_token(token):
-            # What has no name, on an architecture of 32 bits, still has high halves that the kernel never sees.
-            for number, name in ((None, ""), *((number, name) for name, number in one.calls().items())):
-                if number is None:
-                    if one.x32_bit or one.bits == 64 or one.name.endswith("n32"):
-                        continue
-                    changed = _below_numbers(changed, lambda node, one=one: change(node, one, ""))  # type: ignore[misc]
-                    continue
+            if register_width(one) == 32:
+                # What has no name still has high halves that the kernel never sees.
+                changed = _below_numbers(changed, lambda node, one=one: change(node, one, ""))  # type: ignore[misc]
+            for name, number in one.calls().items():
                 node = below
                 while node.level < 16:
                     node = node.kids[number >> LEVEL_SHIFT[node.level] & 15]
                 if node.level != END:
-                    key = (node, one.name, name)
-                    if key not in memo:
-                        memo[key] = change(node, one, name)
-                    if memo[key] is not node:
-                        changed = ite(equals(NR, number), memo[key], changed)
+                    replaced.setdefault(change(node, one, name), []).append(number)
+        for node, numbers in replaced.items():
+            changed = ite(word_in(NR, _FULL, _ranges(numbers)), node, changed)
         if changed is not below:
-            out = ite(equals(1, token), changed, out)
+            out = ite(equals(ARCH, token), changed, out)
     return out
+
+
+def _ranges(numbers: list[int]) -> tuple[tuple[int, int], ...]:
+    out: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if out and out[-1][1] + 1 == number:
+            out[-1] = (out[-1][0], number)
+        else:
+            out.append((number, number))
+    return tuple(out)
 
 
 def _below_numbers(node: Node, change: Callable[[Node], Node]) -> Node:
@@ -135,8 +141,16 @@ def _better(a: Node, b: Node) -> Node:
 
 def typed(decision: Decision) -> Decision:
     """The best answer for each call that some setting of the ignored bits gets. Raises `BudgetError`."""
+    memo: dict[tuple[Node, Ignored], Node] = {}
+
+    def change(node: Node, arch: Architecture, call: str) -> Node:
+        key = (node, ignored_bits(arch, call))
+        if key not in memo:
+            memo[key] = _forget(node, key[1], _better)
+        return memo[key]
+
     with budget("the typed view of this filter"):
-        return decision_of(_per_call(decision.root, lambda node, arch, call: _forget(node, ignored_bits(arch, call), _better)))
+        return decision_of(_per_call(decision.root, change))
 
 
 def same_to_kernel(a: Decision, b: Decision) -> bool:
@@ -156,7 +170,7 @@ def _clean(arch: Architecture, call: str) -> Node:
         low, high = 4 + 2 * parameter.index, 5 + 2 * parameter.index
         above = _FULL ^ ((1 << min(parameter.width, 32)) - 1)
         zero = both(word_in(low, above, ((0, 0),)) if above else TRUE, equals(high, 0))
-        if parameter.signed and arch.bits == 64:
+        if parameter.signed and register_width(arch) == 64:
             ones = both(word_in(low, above, ((above, above),)) if above else TRUE, equals(high, _FULL))
             zero = either(zero, both(bit_set(low, parameter.width - 1), ones))
         out = both(out, zero)
@@ -165,21 +179,27 @@ def _clean(arch: Architecture, call: str) -> Node:
 
 def bypass(decision: Decision) -> Calls:
     """The calls that get a better class of answer than any clean call that is the same to the kernel. Raises `BudgetError`."""
+    memo: dict[tuple[Node, Ignored, Node], Node] = {}
 
     def change(node: Node, arch: Architecture, call: str) -> Node:
         if not call:
             return node
-        ignored = ignored_bits(arch, call)
-        clean = _clean(arch, call)
-        for least in (PERMIT, UNDECIDED):
-            reached = map_leaves(node, lambda one, least=least: boolean(action_class(one.value) >= least))  # type: ignore[misc]
-            found = excluding(reached, _forget(both(reached, clean), ignored, either))
-            node = ite(found, _BYPASSED, node)
-        return node
+        key = (node, ignored_bits(arch, call), _clean(arch, call))
+        if key not in memo:
+            memo[key] = _marked(*key)
+        return memo[key]
 
     with budget("the search for bypasses"):
         marked = _per_call(decision.root, change)
         return calls_with(map_leaves(marked, lambda one: boolean(one is _BYPASSED)))
+
+
+def _marked(node: Node, ignored: Ignored, clean: Node) -> Node:
+    for least in (PERMIT, UNDECIDED):
+        reached = map_leaves(node, lambda one, least=least: boolean(action_class(one.value) >= least))  # type: ignore[misc]
+        found = excluding(reached, _forget(both(reached, clean), ignored, either))
+        node = ite(found, _BYPASSED, node)
+    return node
 
 
 #: a leaf that no decision holds
