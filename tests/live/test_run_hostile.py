@@ -321,3 +321,40 @@ int main(int argc, char **argv) {
     return 0;
 }
 """
+
+
+def test_a_target_that_writes_into_the_report_file_does_not_have_the_last_word(tmp_path):
+    file = tmp_path / "report"
+    script = f"mkdir /tmp/never; for i in 1 2 3 4 5 6 7 8 9; do echo 'seclude: nothing was denied, and this is quite a long line' >> {file}; done"
+    support.seclude("run", "--policy", policy(ALLOW + "errno(EPERM) mkdir\n"), "--report-file", str(file), "--", "sh", "-c", script)
+    assert len(file.read_text().splitlines()) == 1
+    assert "mkdir(" in file.read_text()
+
+
+def test_a_report_file_that_was_replaced_is_said_and_the_report_goes_to_stderr(tmp_path):
+    file = tmp_path / "report"
+    script = f"mkdir /tmp/never; rm {file}; echo forged > {file}"
+    done = support.seclude("run", "--policy", policy(ALLOW + "errno(EPERM) mkdir\n"), "--report-file", str(file), "--", "sh", "-c", script)
+    assert "replaced" in done.stderr
+    assert 'mkdir("/tmp/never", 0777) → EPERM' in done.stderr
+
+
+def test_a_report_file_that_is_our_own_stderr_is_not_cut_short(tmp_path):
+    with (tmp_path / "log").open("w") as log:
+        options = ("--policy", policy(ALLOW + "errno(EPERM) mkdir\n"), "--report-file", "/dev/stderr")
+        command = support.start(
+            [sys.executable, "-m", "seclude", "run", *options, "--", "sh", "-c", "echo before >&2; mkdir /tmp/never"], stderr=log
+        )
+        assert command.wait(support.PATIENCE) == 1
+    told = (tmp_path / "log").read_text()
+    assert told.startswith("before\n")
+    assert told.endswith("--allow mkdir\n")
+
+
+NEGATIVE = "#include <unistd.h>\n#include <sys/syscall.h>\nint main(void) { syscall(-1L); return 0; }"
+
+
+@X86_64
+def test_call_number_minus_one_is_not_one_of_x32():
+    ran = run(c_program(NEGATIVE))
+    assert (ran.done.status, ran.denials[0]["arch"], ran.denials[0]["text"][:4]) == (128 + 31, "x86_64", "#-1(")

@@ -88,12 +88,15 @@ def test_a_new_thread_and_the_end_of_a_stop_go_on():
 
 
 @pytest.mark.parametrize("event", [ptrace.EVENT_FORK, ptrace.EVENT_VFORK, ptrace.EVENT_CLONE])
-def test_children_are_known_from_either_side(event):
+def test_a_child_that_is_gone_before_its_parents_event_is_told_is_not_taken_for_alive(event):
     kernel = Stopped(message=103)
     watching, _ = observer(kernel)
-    watching.handle(100, stop(SIGTRAP, event))
+    watching.handle(103, stop(SIGTRAP, ptrace.EVENT_STOP))
     assert watching.alive == {100, 103}
-    assert kernel.log == [("resume", 100, 0)]
+    watching.handle(103, 0)
+    watching.handle(100, stop(SIGTRAP, event))
+    assert watching.alive == {100}
+    assert kernel.log == [("resume", 103, 0), ("resume", 100, 0)]
 
 
 def test_the_first_exec_starts_the_target_once():

@@ -75,13 +75,17 @@ def main(arguments: Arguments) -> int:
         ptrace=not arguments.flag("no_ptrace"),
         weaker=_weaker(arguments),
     )
-    destination = _destination(arguments.text("report_file"))
+    file = arguments.text("report_file")
+    destination = _destination(file)
     result = execute(job, loaded=_tell if verbose else None)
     if result.denials and form != "none":
         from seclude.sandbox.explain import explain
 
         explain(result.denials, artifact)
-    _write(destination, _report(result, job, form, verbose, destination))
+    text = _report(result, job, form, verbose, destination)
+    if file is not None and destination > 2:
+        destination, text = _own(destination, file, text)
+    _write(destination, text)
     return result.code
 
 
@@ -135,11 +139,30 @@ def _weaker(arguments: Arguments) -> dict[str, str]:
 def _destination(name: str | None) -> int:
     if name is None:
         return 2
+    for stream in (2, 1):
+        if _same(name, stream):
+            return stream  # /dev/stderr, or the log that a shell opened: not to be cut short
     try:
         # Before the run: a report that cannot be written is better known now.
         return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise UsageError(f"seclude run: --report-file {name}: {error.strerror}") from None
+
+
+def _same(name: str, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(name), os.fstat(descriptor))
+    except OSError:
+        return False
+
+
+def _own(descriptor: int, name: str, text: str) -> tuple[int, str]:
+    """Where the report goes, and what: a target that could write the file must not have the last word in it, nor put another in its place."""
+    if not _same(name, descriptor):
+        return 2, f"seclude: {name} was replaced while the command ran, so the report is here\n{text}"
+    if os.fstat(descriptor).st_mode & 0o170000 == 0o100000:
+        os.ftruncate(descriptor, 0)
+    return descriptor, text
 
 
 def _report(result: Result, job: Job, form: str, verbose: bool, destination: int) -> str:

@@ -26,7 +26,7 @@ def architecture(token: int, nr: int) -> Architecture | None:
     """The architecture whose table ``nr`` belongs to: x86_64 and x32 share a token. None: not one of ours."""
     found = by_token(token)
     for one in found:
-        if one.x32_bit and nr & one.x32_bit:
+        if one.x32_bit and nr >= 0 and nr & one.x32_bit:
             return one
     return found[0] if found else None
 

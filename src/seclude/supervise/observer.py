@@ -38,6 +38,9 @@ _STOPS = (_SIGSTOP, _SIGTSTP, _SIGTTIN, _SIGTTOU)
 class Observer:
     """One tree, from its main process on. ``alive`` holds every thread id seen and not yet gone.
 
+    A new thread is seen by its own first stop, not by its parent's event: that can be told after the child has already gone, and would
+    leave a number in ``alive`` that is nobody's, or another's.
+
     ``started(pid)`` is called at the first exec of the main process, ``leaving(tid)`` when a thread is about to end and can still be
     looked at in /proc, ``stopped(pid, signal)`` when the main process entered a group stop.
     """
@@ -90,8 +93,6 @@ class Observer:
                 if tid == self.main:
                     self.stopped(tid, signal)
                 return
-        elif event in (ptrace.EVENT_FORK, ptrace.EVENT_VFORK, ptrace.EVENT_CLONE):
-            self.alive.add(self.kernel.event_message(tid))
         elif event == ptrace.EVENT_EXEC:
             former = self.kernel.event_message(tid)
             if former != tid:
