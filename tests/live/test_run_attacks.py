@@ -80,6 +80,19 @@ def test_tracing_the_supervisor(nobody):
     assert ran.done.stdout == "seize EPERM\nattach EPERM\n"
 
 
+def test_what_proc_lets_an_owner_write_is_not_the_targets_to_write():
+    # Root is another matter: what belongs to root is root's.
+    support.need_root()
+    victim = """
+for up in (above, int(open(f'/proc/{above}/stat').read().rpartition(')')[2].split()[1])):
+    for name in ('oom_score_adj', 'coredump_filter'):
+        try: open(f'/proc/{up}/{name}', 'w').write('1000'); print(name, 'worked')
+        except PermissionError: print(name, 'EACCES')
+"""
+    ran = run(python(), "-c", PRELUDE + victim, nobody=True)
+    assert ran.done.stdout.splitlines() == [f"{name} EACCES" for name in ("oom_score_adj", "coredump_filter")] * 2
+
+
 @pytest.mark.parametrize("nobody", who())
 def test_an_abstract_socket_outside(nobody):
     import socket

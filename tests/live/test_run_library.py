@@ -325,3 +325,31 @@ signal.pause()
     assert gone(target, 10)
     os.close(target)
     process.stdout.close()
+
+
+def test_a_descriptor_beyond_a_lowered_limit_does_not_stay_open_in_the_helper():
+    out = host(
+        """
+import os, resource
+reading, writing = os.pipe()
+os.dup2(writing, 900); os.set_inheritable(900, True); os.close(writing)
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+seclude.run(['true'], policy=POLICY)
+os.close(900)
+print(os.read(reading, 1))
+"""
+    )
+    assert out == "b''\n"
+
+
+def test_the_interpreters_own_library_is_found_by_the_helper_too():
+    out = host(
+        """
+import os
+from seclude.sandbox import zygote
+seclude.run(['true'], policy=POLICY)
+print(open(f'/proc/{zygote._helper.pid}/environ').read().split(chr(0))[:-1])
+""",
+        env={"LD_LIBRARY_PATH": "/no/such"},
+    )
+    assert out == "['LD_LIBRARY_PATH=/no/such']\n"

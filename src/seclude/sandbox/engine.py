@@ -145,6 +145,7 @@ class _Run:
         blocked = {*_FORWARDED, csignal.SIGCHLD, csignal.SIGCONT, csignal.SIGTTOU}
         self.mask = tuple(csignal.pthread_sigmask(csignal.SIG_BLOCK, blocked))
         self.signals = signals.signal_descriptor(blocked)
+        dumpable = prctl.dumpable() == 1
         try:
             prctl.set_child_subreaper(True)
             self.children_before = frozenset(children())
@@ -170,6 +171,7 @@ class _Run:
             signals.pending(self.signals)  # what came for a run that is over
             os.close(self.signals)
             csignal.pthread_sigmask(csignal.SIG_SETMASK, self.mask)
+            prctl.set_dumpable(dumpable)
 
     def _start(self) -> None:
         program = without_trace(self.job.artifact.reported) if self.report else self.job.artifact.plain
@@ -208,8 +210,9 @@ class _Run:
                         False,
                         f"kills are known by their wait status only: the target cannot be traced ({os.strerror(error.errno or 0)})",
                     ) from None
-            if domain is None:
-                prctl.set_dumpable(False)
+            # Our files in /proc are root's from here on: else a target of the same user could write oom_score_adj and the like. Not before
+            # the child is there and seized, since it has this from us.
+            prctl.set_dumpable(False)
             if self.plan.cgroup is not None:
                 self.plan.cgroup.add(self.main)
             spawn.go()

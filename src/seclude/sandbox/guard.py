@@ -87,6 +87,7 @@ def guarded(supervise: Callable[[int], Result]) -> Result:
         finally:
             os._exit(code)
     theirs.close()
+    prctl.set_dumpable(False)  # our files in /proc are root's, and not the target's to write
     csignal.signal(csignal.SIGCHLD, csignal.SIG_DFL)
     descriptor = signals.signal_descriptor(blocked)
     try:

@@ -15,7 +15,7 @@ import os
 import select
 
 from seclude.errors import InternalError, KernelError, SecludeError
-from seclude.kernel import prctl, proc, signals
+from seclude.kernel import libc, prctl, proc, signals
 from seclude.kernel.signals import csignal
 from seclude.sandbox import engine, wire
 from seclude.sandbox.guard import end_orphans
@@ -34,7 +34,9 @@ def identity(pid: int | str) -> tuple[str, ...]:
 
 def serve(descriptor: int) -> None:
     """Serve until the control socket ends and no supervisor is left."""
-    os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
+    if libc.syscall("close_range", descriptor + 1, 0xFFFFFFFF, 0) < 0:  # Linux 5.9; it reaches what was opened before the limit was lowered
+        os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
+    prctl.set_dumpable(False)  # our files in /proc are root's, and not a target's to write
     os.chdir("/")
     control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
     os.set_inheritable(descriptor, False)
@@ -89,6 +91,7 @@ def _begin(control: _socket.socket, children: int, passed: list[int], supervisor
         return
     code = 1
     try:
+        prctl.set_dumpable(True)  # the target is made from this process, and must be traceable; the engine takes it back then
         control.close()
         os.close(children)
         channel = passed[0]

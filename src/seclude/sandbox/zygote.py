@@ -57,7 +57,8 @@ class _Helper:
             self.pid = os.posix_spawn(
                 sys.executable,
                 [sys.executable, "-I", "-S", "-c", _CODE, package],
-                {},
+                # An interpreter may need this to find its own library; nothing else of the host's is wanted.
+                {name: value for name, value in os.environ.items() if name == "LD_LIBRARY_PATH"},
                 file_actions=actions,
                 setsigmask=[csignal.SIGINT, csignal.SIGQUIT, csignal.SIGHUP, csignal.SIGTERM],
                 setsigdef=everything,
