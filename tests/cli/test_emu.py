@@ -8,6 +8,7 @@ import pytest
 
 from seclude.bpf import assemble
 from seclude.cli.main import main
+from support import ROOT
 
 PROGRAM = assemble(
     "A = arch\nif (A != ARCH_X86_64) goto bad\nA = sys_number\nif (A == read) goto ok\nif (A != socket) goto no\nA = args[0]\nif (A == AF_UNIX) goto ok\n"
@@ -52,6 +53,18 @@ def test_json(filter_file, capsys):
     assert data["bitmap"] == {"answers": False, "why": "instruction 0005 looks at args[0]"}
     assert data["steps"][5] == {"index": 5, "text": "A = args[0]", "a": 1, "x": 0, "stored": None, "next": 6}
     assert data["steps"][-1]["next"] is None
+
+
+@pytest.mark.parametrize(("command", "words"), [("disasm", ()), ("emu", ("read",))])
+def test_the_documented_fields_are_the_fields(command, words, filter_file, capsys):
+    page = (ROOT / "docs" / "reference" / "filter-json.md").read_text().partition(f"## seclude.{command}/1")[2].partition("\n## ")[0]
+    assert main([command, "--json", filter_file, *words]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["schema"] == f"seclude.{command}/1"
+    names = {
+        name for value in data.values() for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict) for name in one
+    }
+    assert {name for name in {*data, *names} - {"schema"} if f"`{name}`" not in page} == set()
 
 
 def test_the_instruction_pointer(tmp_path, capsys):

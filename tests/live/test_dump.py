@@ -368,3 +368,15 @@ def test_under_a_filter_of_our_own_the_kernel_shows_nothing():
         done = run_python(code, str(pid))
         assert done.status == 125
         assert "under seccomp itself" in done.stderr
+
+
+@each_user
+def test_the_documented_fields_are_the_fields(nobody):
+    """docs/reference/filter-json.md names every field of a dump, and none besides."""
+    from support import ROOT
+
+    page = (ROOT / "docs" / "reference" / "filter-json.md").read_text()
+    of_command = page.partition("## seclude.dump/1")[2]
+    _, data = dump(victim(), "both", nobody=nobody)
+    names = {*data, *data["loads"][0], *data["loads"][0]["program"], *data["stacks"][0], *data["stacks"][0]["amounts_to"]} - {"schema"}
+    assert {name for name in names if f"`{name}`" not in of_command} == set()
