@@ -217,5 +217,6 @@ def test_random_programs_come_back_or_are_refused(seed):
     assert from_policy(parse(str(policy))) is d
 
 
-def test_load_is_not_needed_for_text():
-    assert str(load("container"))
+def test_presets_by_name_come_back():
+    d = from_policy(load("compute"))
+    assert from_policy(decompile(d)) is d

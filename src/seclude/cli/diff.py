@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from seclude.cli.differences import SHOW_OPTIONS, chosen, show
+from seclude.cli.differences import SHOW_OPTIONS, agree, chosen, show
 from seclude.cli.options import Command
 from seclude.cli.sources import READ_OPTIONS, read_sources
 
@@ -39,8 +37,5 @@ def main(arguments: Arguments) -> int:
     if found:
         show(arguments, a, b, found, verdict="they differ", typed=True)
         return 1
-    if arguments.flag("json"):
-        sys.stdout.write('{"verdict": "equal", "equal": true, "differences": []}\n')
-    else:
-        sys.stdout.write(f"equal: {a.about} and {b.about} mean the same\n")
+    agree(arguments, a, b, "equal", f"{a.about} and {b.about} mean the same")
     return 0

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from seclude.decision import Calls, Decision, Difference
     from seclude.decision.changes import Change
 
-__all__ = ["SHOW_OPTIONS", "chosen", "show"]
+__all__ = ["SHOW_OPTIONS", "agree", "chosen", "show"]
 
 SHOW_OPTIONS = (
     Option("--on", "ARCH", "look at calls of this architecture only", many=True),
     Option("--call", "NAME", "look at this call only (a name or a number)", many=True),
-    Option("--json", "", "print JSON instead"),
+    Option("--json", "", "print JSON instead: answer (true or false), verdict, differences"),
     Option("--all", "", "print every difference, not the first 40"),
 )
 _SHOWN = 40
@@ -68,8 +68,8 @@ def show(arguments: Arguments, a: Source, b: Source, difference: Difference, *, 
     bypasses = {"A": _bypass(a.decision), "B": _bypass(b.decision)} if typed else {}
     if arguments.flag("json"):
         report: dict[str, Any] = {
+            "answer": False,
             "verdict": verdict,
-            "equal": False,
             "a": a.name,
             "b": b.name,
             "calls": str(difference.calls.count()),
@@ -89,6 +89,15 @@ def show(arguments: Arguments, a: Source, b: Source, difference: Difference, *, 
         out.append("These differences lie only in bits that the kernel ignores: what a program can have done is the same under both.")
     out += [f"{side} can be bypassed: {text}" for side, text in bypasses.items() if text]
     sys.stdout.write("\n".join(out) + "\n")
+
+
+def agree(arguments: Arguments, a: Source, b: Source, verdict: str, sentence: str) -> None:
+    """Print that there is nothing to show."""
+    if arguments.flag("json"):
+        report = {"answer": True, "verdict": verdict, "a": a.name, "b": b.name, "differences": []}
+        sys.stdout.write(json.dumps(report, indent=2) + "\n")
+    else:
+        sys.stdout.write(f"{verdict}: {sentence}\n")
 
 
 def _lines(found: Iterable[Change]) -> Iterable[str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
-from seclude.cli.differences import SHOW_OPTIONS, chosen, show
+from seclude.cli.differences import SHOW_OPTIONS, agree, chosen, show
 from seclude.cli.options import Command
 from seclude.cli.sources import READ_OPTIONS, read_sources
+from seclude.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,12 +34,13 @@ def main(arguments: Arguments) -> int:
 
     where = chosen(arguments)
     a, b = read_sources(arguments, 2)
+    if a.byteorder != b.byteorder:
+        raise UsageError(
+            f"{a.name} is for {a.byteorder}-endian machines, {b.name} for {b.byteorder}-endian ones: it cannot be loaded there"
+        )
     found = difference(a.decision, b.decision).within(where)
     if found:
         show(arguments, a, b, found, verdict="not proven", typed=False)
         return 1
-    if arguments.flag("json"):
-        sys.stdout.write('{"verdict": "proven", "equal": true, "differences": []}\n')
-    else:
-        sys.stdout.write(f"proven: {b.about} means exactly what {a.about} says\n")
+    agree(arguments, a, b, "proven", f"{b.about} means exactly what {a.about} says")
     return 0

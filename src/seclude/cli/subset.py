@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from seclude.cli.differences import SHOW_OPTIONS, chosen, show
+from seclude.cli.differences import SHOW_OPTIONS, agree, chosen, show
 from seclude.cli.options import Command, Option
 from seclude.cli.sources import READ_OPTIONS, read_sources
 
@@ -45,8 +43,5 @@ def main(arguments: Arguments) -> int:
     if found:
         show(arguments, a, b, found, verdict="A is not within B", typed=False)
         return 1
-    if arguments.flag("json"):
-        sys.stdout.write('{"verdict": "A is within B", "subset": true, "differences": []}\n')
-    else:
-        sys.stdout.write(f"A is within B: {a.about} permits no more than {b.about}\n")
+    agree(arguments, a, b, "A is within B", f"{a.about} permits no more than {b.about}")
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from seclude.abi import ALL, arch, by_token
+from seclude.decision.calls import ALL_CALLS, NO_CALLS, Calls, calls_with
 from seclude.decision.clauses import sides, spell
 from seclude.decision.compare import action_class, pair
 from seclude.decision.nodes import END, FALSE, TRUE, Node, boolean, budget, reachable
@@ -29,13 +30,13 @@ class Change(NamedTuple):
     """Calls that A answers with ``a`` and B with ``b`` (RET words), all under the same circumstances.
 
     ``tokens``: runs of AUDIT_ARCH tokens, both ends included; ``arch``: the architecture where there is one and it is known. ``numbers``: runs of
-    call numbers, both ends included. ``region`` is where in the arguments, as a diagram. ``witness`` is one of the calls.
+    call numbers, both ends included. ``region`` is where in the arguments, whatever call it is. ``witness`` is one of the calls.
     """
 
     tokens: tuple[tuple[int, int], ...]
     arch: Architecture | None
     numbers: tuple[tuple[int, int], ...]
-    region: Node
+    region: Calls
     a: int
     b: int
     witness: SystemCall
@@ -51,12 +52,12 @@ class Change(NamedTuple):
         """When, in the policy language; "" where it does not depend on the arguments, or takes too long to say."""
         from seclude.policy.printer import print_condition
 
-        if self.region is TRUE:
+        if self.region is ALL_CALLS or self.region is NO_CALLS:
             return ""
         call = (self.arch and self.arch.call_name(self.witness.number)) or ""
         try:
             with budget("the condition of a difference"):
-                return print_condition(spell(self.region, self.arch, call))
+                return print_condition(spell(self.region.root, self.arch, call))
         except BudgetError:
             return ""
 
@@ -109,7 +110,7 @@ def _changes(root: Node) -> Iterator[Change]:
         for (answers, region, _), numbers in groups.items():
             call = _witness(token, numbers, region)
             own = call.arch if tokens == ((token, token),) else None
-            yield Change(tokens, own, tuple(numbers), region, answers >> 32 & _FULL, answers & _FULL, call)
+            yield Change(tokens, own, tuple(numbers), calls_with(region), answers >> 32 & _FULL, answers & _FULL, call)
 
 
 def _by_token(root: Node) -> Iterator[tuple[tuple[tuple[int, int], ...], Node]]:
@@ -157,4 +158,4 @@ def _by_answers(root: Node) -> Iterator[Change]:
     for leaf in sorted((one for one in reachable([root]) if one.level == END and one is not FALSE), key=lambda one: one.value):
         call = witness(_only(root, leaf))
         assert call is not None
-        yield Change(((0, _FULL),), None, ((0, _FULL),), FALSE, *pair(leaf), call)
+        yield Change(((0, _FULL),), None, ((0, _FULL),), NO_CALLS, *pair(leaf), call)  # where: too much to say

@@ -22,7 +22,7 @@ from seclude.decision.calls import ALL_CALLS, Calls, calls_where, calls_with
 from seclude.decision.nodes import END, FALSE, TRUE, Node, budget, leaf, roots
 from seclude.decision.ops import apply, ite, map_leaves
 from seclude.decision.value import Decision, decision_of, result
-from seclude.errors import UsageError
+from seclude.errors import BudgetError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,7 +118,23 @@ def subset(a: Decision, b: Decision, *, strict: bool = False) -> bool:
     return a is b or not excess(a, b, strict=strict)
 
 
+class _Steps:
+    """A limit on the pairs of nodes that one comparison looks at: two large diagrams have more pairs than their result has nodes."""
+
+    __slots__ = ("left", "what")
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.left = _PAIRS
+
+    def take(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise BudgetError(f"{self.what} is too complex: more than {_PAIRS} pairs of diagram nodes")
+
+
 _PAIR = 1 << 64
+_PAIRS = 2_000_000
 
 
 class Difference:
@@ -184,10 +200,12 @@ def _difference(a: Decision, b: Decision, root: Node) -> Difference:
 
 def difference(a: Decision, b: Decision) -> Difference:
     """The calls for which the two give different answers. Raises `BudgetError`."""
+    steps = _Steps("the difference of these filters")
 
     def compare(x: Node, y: Node) -> Node | None:
         if x is y:
             return FALSE
+        steps.take()
         if x.level == END == y.level:
             return leaf(_PAIR | x.value << 32 | y.value)
         return None
@@ -203,9 +221,12 @@ def _pointwise(what: str, decisions: Sequence[Decision], choose: Callable[[int, 
     if not decisions:
         raise UsageError(f"{what} needs at least one decision")
 
+    steps = _Steps(what)
+
     def combine(x: Node, y: Node) -> Node | None:
         if x is y:
             return x
+        steps.take()
         return leaf(choose(x.value, y.value)) if x.level == END == y.level else None
 
     with budget(what):

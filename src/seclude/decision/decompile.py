@@ -21,6 +21,7 @@ from seclude.decision.policy import from_policy
 from seclude.decision.spelling import cost
 from seclude.decision.value import NR
 from seclude.errors import BudgetError, InputError, InternalError, PolicyError
+from seclude.policy.language import parse
 from seclude.policy.nodes import Action, Call, Rule
 from seclude.policy.policy import Policy
 
@@ -69,6 +70,14 @@ def decompile(decision: Decision, *, native: str | None = None) -> Policy:
         policy = _Decompiler(decision, native).policy()
         if from_policy(policy) is not decision:
             raise InternalError("a decompiled policy does not mean what the filter means")
+        try:
+            again = parse(str(policy))
+        except PolicyError as error:
+            raise NoSpellingError(
+                None, f"a condition is too deeply nested or too long for a policy: {error.diagnostics[0].message}"
+            ) from None
+        if again != policy:
+            raise InternalError("a decompiled policy is not read back as it was printed")
         return policy
 
 
