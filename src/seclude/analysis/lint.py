@@ -134,7 +134,9 @@ def _rules(names: Iterable[str]) -> list[Rule]:
         one = RULES.get(name.upper())
         if one is None:
             guess = nearest(name.upper(), RULES)
-            raise UsageError(f"no lint rule {name!r}" + (f"; did you mean {guess}?" if guess else ""), "they are listed by: seclude lint --rules")
+            raise UsageError(
+                f"no lint rule {name!r}" + (f"; did you mean {guess}?" if guess else ""), "they are listed by: seclude lint --rules"
+            )
         chosen.append(one)
     return chosen or list(RULES.values())
 
@@ -154,7 +156,7 @@ class _Known:
 
     def judge(self, subject: Subject, rule: Rule) -> None:
         """Ask one rule."""
-        grouped: dict[tuple[object, ...], list[Hit]] = {}
+        grouped: dict[tuple[Suppression | None, str, int | None, tuple[int, int] | None], list[Hit]] = {}
         for hit in rule.check(subject):
             comment = self.comment(rule, hit)
             grouped.setdefault((comment, hit.text, hit.severity, hit.instruction), []).append(hit)
@@ -163,8 +165,7 @@ class _Known:
             if comment is None:
                 self.found.append(finding)
             else:
-                assert not isinstance(comment, str)
-                self.suppressed.append((finding, comment.reason))  # type: ignore[attr-defined]
+                self.suppressed.append((finding, comment.reason))
 
     def comment(self, rule: Rule, hit: Hit) -> Suppression | None:
         """The suppression that covers a hit."""
@@ -209,13 +210,24 @@ def _finding(subject: Subject, rule: Rule, hits: list[Hit], policy: Policy | Non
         if policy is not None:
             from seclude.analysis.lint_places import place_of
 
-            place = place_of(policy, shown)
+            place = place_of(policy, _meant(shown) if rule.id == "L12" else shown)
     calls = tuple(dict.fromkeys(hit.call for hit in hits if hit.call))
     archs = tuple(dict.fromkeys(hit.arch.name for hit in hits if hit.arch is not None))
     usual = rule.severity_in(subject.profile)
     severity = usual if first.severity is None else min(first.severity, usual) if usual < rule.severity else first.severity
     roots = tuple(hit.root for hit in hits if hit.root is not FALSE)
     return Finding(rule, severity, first.text, calls, archs, shown, value, first.instruction, place, roots)
+
+
+def _meant(call: SystemCall) -> SystemCall:
+    """The same call to the kernel, as compilers make it: the rule that denies this one is the one to mend."""
+    from seclude.decision.typed import ignored_bits
+
+    arch = call.arch
+    if arch is None:
+        return call
+    ignored = ignored_bits(arch, call.name)
+    return type(call).from_words([word & ~bits for word, bits in zip(call.words, ignored, strict=True)])
 
 
 def unloadable(programs: Sequence[Program]) -> Report:
@@ -229,4 +241,3 @@ def unloadable(programs: Sequence[Program]) -> Report:
             text = f"the kernel refuses it: {fault}".replace("\n  ", "; ")
             found.append(Finding(RULES["L39"], CRITICAL, text, (), (), None, None, (which, fault.instruction or 0)))
     return Report(tuple(found))
-

@@ -79,7 +79,7 @@ def fixed(policy: Policy, *, profile: str = "") -> Fixed:
 
 def _proven(text: str, policy: Policy, old: Decision, finding: Finding) -> tuple[Policy, Decision] | None:
     """The policy and the decision of ``text`` if it may take the old one's place."""
-    from seclude.decision import difference, from_policy, permitted, shadowed
+    from seclude.decision import calls_of, difference, from_policy, permitted, shadowed
     from seclude.policy import parse
 
     try:
@@ -95,7 +95,14 @@ def _proven(text: str, policy: Policy, old: Decision, finding: Finding) -> tuple
         meant: Node = FALSE
         for root in finding.roots:
             meant = either(meant, root)
-        if excluding(difference(old, new).calls.root, _same_calls(meant)) is not FALSE:
+        meant = _same_calls(meant)
+        if finding.id == "L07":  # the header line is about all numbers without a name, the finding about those above the last name
+            named = [calls_of(arch, number).root for arch in policy.architectures for number in policy.calls_of(arch).values()]
+            for arch in policy.architectures:
+                meant = either(meant, calls_of(arch).root)
+            for root in named:
+                meant = excluding(meant, root)
+        if excluding(difference(old, new).calls.root, meant) is not FALSE:
             return None
     return fresh, new
 
@@ -125,11 +132,10 @@ def _candidates(finding: Finding, text: str, file: str) -> Iterator[str]:
         for index, line in enumerate(lines):
             if re.match(rf"\s*{word}\s", line):
                 yield _with(lines, index, re.sub(rf"^(\s*{word}\s+)[^#]*?(\s*(#.*)?)$", rf"\g<1>{action}\g<2>", line))
-    elif finding.id == "L12" and at is not None:
-        yield _with(lines, at, lines[at].replace(":u64", ""))
-        assert span is not None
+    elif finding.id == "L12" and at is not None and span is not None:
         cut = lines[at][span.column - 1 : span.end - 1]
         yield _with(lines, at, lines[at][: span.column - 1] + cut.replace(":u64", "") + lines[at][span.end - 1 :])
+        yield _with(lines, at, lines[at].replace(":u64", ""))
     elif finding.id == "L37" and at is not None:
         yield _with(lines, at, re.sub(r"\bkill_thread\b", "kill_process", lines[at]))
     elif finding.id in _GONE:

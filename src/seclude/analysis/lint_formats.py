@@ -48,7 +48,9 @@ def as_text(name: str, report: Report, *, quiet: bool = False) -> str:
     for finding in report.findings:
         head = str(finding)
         if finding.span is not None:
-            lines.append(str(Diagnostic(head.removeprefix(f"{finding.id} {finding.level}: "), finding.span, "", f"{finding.level} {finding.id}")))
+            lines.append(
+                str(Diagnostic(head.removeprefix(f"{finding.id} {finding.level}: "), finding.span, "", f"{finding.level} {finding.id}"))
+            )
         else:
             where = f", instruction {finding.instruction[1]}" if finding.instruction else ""
             lines.append(f"{name}{where}: {head}")
@@ -120,8 +122,7 @@ def as_sarif(inputs: Sequence[tuple[str, Report]]) -> dict[str, Any]:
     """One SARIF 2.1.0 run over all inputs (OASIS, "Static Analysis Results Interchange Format")."""
     results = []
     for name, report in inputs:
-        for finding in report.findings:
-            results.append(_sarif_result(name, finding, None))
+        results += [_sarif_result(name, finding, None) for finding in report.findings]
         results += [_sarif_result(name, finding, reason) for finding, reason in report.suppressed]
     rules = [
         {

@@ -85,7 +85,7 @@ class View:
         self.calls = arch.calls()
         self._answers: dict[str, Node] = {}
         self._permits: dict[str, Node] = {}
-        self._default: int | None | bool = False
+        self._default: int | bool | None = False
         #: the numbers above every one that the table names, up to where another ABI's numbers or negative ones begin
         self.beyond = _beyond(arch)
         #: whether calls that the table does not name are let through: the filter lists what is denied
@@ -100,6 +100,10 @@ class View:
                 return None
             found = self._answers[call] = _below(self.below, number)
         return found
+
+    def answer_at(self, number: int) -> Node:
+        """What remains of the decision for a number."""
+        return _below(self.below, number)
 
     def permit(self, call: str) -> Node:
         """For which registers the call is let through (logged or allowed). `FALSE` where there is no such call."""
@@ -240,9 +244,10 @@ class Subject:
         self.profile = profile
         self._permits: dict[Node, Node] = {}
         self.permit = self.permit_of(decision.root)
-        #: permitted calls under tokens that no architecture has
         self.tokens = tuple(dict.fromkeys(one.token for one in ALL))
-        known = word_in(ARCH, FULL, tuple((token, token) for token in sorted(self.tokens)))
+        listed = {one.token for one in archs} or set(self.tokens)
+        known = word_in(ARCH, FULL, tuple((token, token) for token in sorted(listed)))
+        #: permitted calls under tokens that the policy does not list, or that no architecture has
         self.unlisted = excluding(self.permit, known)
         self.views = tuple(self._views(archs))
 

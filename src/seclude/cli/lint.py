@@ -14,6 +14,7 @@ from seclude.errors import UsageError
 
 if TYPE_CHECKING:
     from seclude.analysis.lint import Report
+    from seclude.bpf import Program
     from seclude.cli.options import Arguments
     from seclude.cli.sources import Source
 
@@ -36,7 +37,8 @@ COMMAND = Command(
         Option("--rules", "", "list the rules and exit"),
     ),
     epilog="""
-X is a policy, a preset's name, a compiled policy, raw BPF, a listing or assembly text; what it is, is seen from its content.
+X is a policy, a preset's name, a compiled policy, raw BPF, a listing or assembly text, an OCI seccomp profile or a config.json
+with one, or pid:NUMBER for what a process has; what a file is, is seen from its content.
 
 A finding that is meant is suppressed in the policy's text, with the reason:
   # lint: ignore L29, L30(mknodat): this container builds software
@@ -94,14 +96,14 @@ def _judged(arguments: Arguments, sources: list[Source]) -> list[tuple[str, Repo
         from seclude.decision import stack
 
         together = stack(*(source.decision for source in sources))
-        programs = [source.program for source in sources if source.program is not None]
+        programs = [program for source in sources for program in _programs(source)]
         return [(" + ".join(source.name for source in sources), lint(together, programs, home=home, profile=profile, rules=rules))]
     return [
         (
             source.name,
             lint(
                 source.decision,
-                [source.program] if source.program is not None else [],
+                _programs(source),
                 policy=source.policy,
                 home=home,
                 profile=profile,
@@ -110,6 +112,10 @@ def _judged(arguments: Arguments, sources: list[Source]) -> list[tuple[str, Repo
         )
         for source in sources
     ]
+
+
+def _programs(source: Source) -> list[Program]:
+    return list(source.programs) or ([source.program] if source.program is not None else [])
 
 
 def _fix(arguments: Arguments, sources: list[Source], form: str) -> int:

@@ -5,7 +5,7 @@ A rule asks questions of a `Subject` (`seclude.analysis.lint_view`) and yields h
 
 from __future__ import annotations
 
-from seclude.analysis.lint_rules import arguments, architectures, calls, namespaces, actions, program, siblings  # noqa: I001 - no order matters
+from seclude.analysis.lint_rules import actions, architectures, arguments, calls, namespaces, program, siblings
 from seclude.analysis.lint_rules.base import REGISTRY, SEVERITIES, Rule
 
 __all__ = ["PROFILES", "RULES", "SEVERITIES", "Rule"]

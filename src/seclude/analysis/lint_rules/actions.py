@@ -22,7 +22,7 @@ __all__: list[str] = []
 
 _ERRNO, _NOTIFY, _TRACE, _LOG = 0x0005_0000, 0x7FC0_0000, 0x7FF0_0000, 0x7FFC_0000
 _POINTERS = ("pointer", "path", "string", "sockaddr")
-_STARTS = frozenset("fork vfork clone clone3 execve execveat".split())
+_STARTS = frozenset(("fork", "vfork", "clone", "clone3", "execve", "execveat"))
 
 
 def _with_action(view: View, call: str, action: int) -> Node:
@@ -65,8 +65,7 @@ def trace_without_tracer(subject: Subject) -> Iterator[Hit]:
     if inside is FALSE:
         return
     tracing = [view for view in subject.views if view.permit("ptrace") is not FALSE]
-    view = (tracing or [None])[0]
-    text = "left to a tracer" + (", and ptrace is permitted" if view is not None else "")
+    text = "left to a tracer" + (", and ptrace is permitted" if tracing else "")
     found = False
     for one in subject.views:
         for call in one.calls:
@@ -90,7 +89,9 @@ def log_permits(subject: Subject) -> Iterator[Hit]:
     """Permissions in disguise."""
     if subject.has_action(_LOG) is FALSE:
         return
-    danger = " ".join((HANDLES, MOUNT, KERNEL_CODE, SURFACE, "ptrace process_vm_readv process_vm_writev pidfd_getfd io_uring_setup userfaultfd"))
+    danger = " ".join(
+        (HANDLES, MOUNT, KERNEL_CODE, SURFACE, "ptrace process_vm_readv process_vm_writev pidfd_getfd io_uring_setup userfaultfd")
+    )
     for view in subject.views:
         inside = both(view.numbers(view.beyond), subject.has_action(_LOG))
         if inside is not FALSE:
@@ -103,7 +104,7 @@ def log_permits(subject: Subject) -> Iterator[Hit]:
 
 
 #: whose work a program can do without: answering 0 without doing it is a known way to save time
-_MAY_LIE = frozenset("fsync fdatasync sync syncfs sync_file_range sync_file_range2 msync".split())
+_MAY_LIE = frozenset(("fsync", "fdatasync", "sync", "syncfs", "sync_file_range", "sync_file_range2", "msync"))
 
 
 @rule(

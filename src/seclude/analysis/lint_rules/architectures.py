@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from seclude.abi import ALL, arch
 from seclude.analysis.lint_rules.base import CRITICAL, HIGH, MEDIUM, rule
 from seclude.analysis.lint_view import Hit
-from seclude.decision.nodes import END, FALSE, TRUE
+from seclude.decision.nodes import FALSE, TRUE
 from seclude.decision.ops import both, excluding, ite
 from seclude.decision.value import ARCH, NR
 from seclude.decision.words import FULL, equals, word_in
@@ -102,8 +102,8 @@ def arch_confusion(subject: Subject) -> Iterator[Hit]:
         if view.arch.x32_bit:
             continue
         own = ite(numbers, view.below, FALSE)
-        if view.below.level == END or all(kid.level == END for kid in _halves(view)):
-            continue
+        if own is ite(numbers, view.answer_at(0), FALSE):
+            continue  # every number gets the same: there is nothing to confuse
         first = seen.setdefault(own, view)
         if first is view:
             continue
@@ -116,16 +116,6 @@ def arch_confusion(subject: Subject) -> Iterator[Hit]:
                 view.arch,
                 view.at(number, view.permit(theirs)),
             )
-
-
-def _halves(view: View) -> tuple[Node, ...]:
-    """The two answers of a filter that only tells x32 numbers apart, or more nodes where it tells numbers apart."""
-    from seclude.decision.parts import TooManyRunsError, runs
-
-    try:
-        return tuple(kid for low, _, kid in runs(view.below, NR) if low < _X32)
-    except TooManyRunsError:
-        return (view.below,)
 
 
 @rule(
@@ -214,7 +204,7 @@ DIRECT = {"socketcall": _direct(_SOCKETCALL), "ipc": _direct(_IPC)}
     fix="Deny both with ENOSYS; C libraries fall back to the direct calls. Give another errno than the default: some runtimes drop rules that equal it.",
 )
 def multiplexer(subject: Subject) -> Iterator[Hit]:
-    """socketcall and ipc around the limits on what they carry."""
+    """Socketcall and ipc around the limits on what they carry."""
     for view in subject.views:
         for name in view.arch.multiplexers:
             permit = view.permit(name)

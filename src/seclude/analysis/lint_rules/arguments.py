@@ -92,7 +92,9 @@ def low_word_only(subject: Subject) -> Iterator[Hit]:
             if high not in needed and needed.get(low, 0) >> 24 == 0xFF:
                 inside = both(permit, equals(high, 1))
                 if inside is not FALSE:
-                    yield Hit(f"'{parameter.name}' has 64 bits, and only the low 32 are looked at", call, view.arch, view.whole(call, inside))
+                    yield Hit(
+                        f"'{parameter.name}' has 64 bits, and only the low 32 are looked at", call, view.arch, view.whole(call, inside)
+                    )
 
 
 @rule(
@@ -121,7 +123,9 @@ def sign_extension(subject: Subject) -> Iterator[Hit]:
             plain = both(both(permit, both(negative, equals(high, 0))), excluding(other, one))
             for inside, word in ((extended, "sign-extended"), (plain, "zero-extended")):
                 if inside is not FALSE:
-                    yield Hit(f"a negative '{parameter.name}' is let through only if it is {word}", call, view.arch, view.whole(call, inside))
+                    yield Hit(
+                        f"a negative '{parameter.name}' is let through only if it is {word}", call, view.arch, view.whole(call, inside)
+                    )
 
 
 @rule(
@@ -175,5 +179,3 @@ def instruction_pointer(subject: Subject) -> Iterator[Hit]:
                 yield Hit(text, call, view.arch, view.whole(call, permit))
         if not named:
             yield Hit(text, "", view.arch, both(view.numbers(((0, FULL),)), inside))
-
-

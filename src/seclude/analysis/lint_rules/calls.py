@@ -13,15 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from seclude.analysis.lint_view import Hit, Subject, View
+    from seclude.decision.nodes import Node
 
 __all__ = ["HANDLES", "KERNEL_CODE", "MOUNT", "SURFACE"]
 
 HANDLES = "open_by_handle_at name_to_handle_at"
 MOUNT = "mount umount umount2 fsopen fsconfig fsmount fspick open_tree open_tree_attr move_mount mount_setattr pivot_root"
-KERNEL_CODE = "create_module init_module finit_module delete_module kexec_load kexec_file_load bpf iopl ioperm modify_ldt reboot swapon swapoff acct"
-SURFACE = (
-    "perf_event_open add_key request_key keyctl vmsplice quotactl quotactl_fd lookup_dcookie move_pages mbind set_mempolicy nfsservctl uselib vm86 vm86old"
+KERNEL_CODE = (
+    "create_module init_module finit_module delete_module kexec_load kexec_file_load bpf iopl ioperm modify_ldt reboot swapon swapoff acct"
 )
+SURFACE = "perf_event_open add_key request_key keyctl vmsplice quotactl quotactl_fd lookup_dcookie move_pages mbind set_mempolicy nfsservctl uselib vm86 vm86old"
 
 
 @rule(
@@ -61,7 +62,7 @@ def ptrace(subject: Subject) -> Iterator[Hit]:
         yield from found or view.hit("tracing can be asked for", "ptrace", severity=LOW)
 
 
-def _beyond_zero(view: View, call: str) -> int | object:
+def _beyond_zero(view: View, call: str) -> Node:
     one = view.parameter(call, "op") or view.parameter(call, "request")
     return view.test(call, one.name, FULL, 1, FULL) if one is not None else TRUE
 
@@ -231,7 +232,9 @@ def write_and_execute(subject: Subject) -> Iterator[Hit]:
     text = "memory can be writable and executable"
     for view in subject.views:
         for call in ("mmap", "mmap2", "mprotect", "pkey_mprotect"):
-            yield from view.hit(text, call, view.all_bits(call, "prot", 6))
+            # The first mmap of 32-bit architectures takes its arguments from memory: what is asked for cannot be seen.
+            hidden = view.has(call) and view.parameter(call, "prot") is None
+            yield from view.hit(text, call, TRUE if hidden else view.all_bits(call, "prot", 6))
         yield from view.hit(text, "shmat", view.all_bits("shmat", "shmflg", 0x8000))
 
 

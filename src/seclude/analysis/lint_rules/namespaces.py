@@ -19,7 +19,14 @@ __all__: list[str] = []
 
 # linux/sched.h; the same on every architecture
 _THREAD, _NEWUSER = 0x1_0000, 0x1000_0000
-_OTHERS = {"NEWNS": 0x20000, "NEWCGROUP": 0x0200_0000, "NEWUTS": 0x0400_0000, "NEWIPC": 0x0800_0000, "NEWPID": 0x2000_0000, "NEWNET": 0x4000_0000}
+_OTHERS = {
+    "NEWNS": 0x20000,
+    "NEWCGROUP": 0x0200_0000,
+    "NEWUTS": 0x0400_0000,
+    "NEWIPC": 0x0800_0000,
+    "NEWPID": 0x2000_0000,
+    "NEWNET": 0x4000_0000,
+}
 _NAMESPACES = _NEWUSER | sum(_OTHERS.values())
 
 
@@ -42,10 +49,11 @@ def clone3(subject: Subject) -> Iterator[Hit]:
         if _restricted(view, "clone", "flags") or _restricted(view, "unshare", "flags"):
             yield from view.hit("clone3 is permitted, and namespace flags are denied on clone or unshare", "clone3")
         answer = view.answer("clone3")
-        if answer is not None and answer.level == END and answer.value & 0xFFFF_0000 == 0x0005_0000 and answer.value != view.enosys:
-            if view.permit("clone") is not FALSE:
-                text = "clone3 is refused with an errno that C libraries do not take for a missing call"
-                yield Hit(text, "clone3", view.arch, view.whole("clone3", view.where("clone3", answer.value)))
+        if answer is None or answer.level != END or view.permit("clone") is FALSE:
+            continue
+        if answer.value & 0xFFFF_0000 == 0x0005_0000 and answer.value != view.enosys:
+            text = "clone3 is refused with an errno that C libraries do not take for a missing call"
+            yield Hit(text, "clone3", view.arch, view.whole("clone3", view.where("clone3", answer.value)))
 
 
 @rule(

@@ -19,7 +19,7 @@ __all__ = ["dropped_data", "loads"]
 
 _ERRNO, _TRAP, _TRACE = 0x0005_0000, 0x0003_0000, 0x7FF0_0000
 _KNOWN_DATA = (_ERRNO, _TRAP, _TRACE)
-_DATA = 0xFFFF
+_DATA, _ALLOW = 0xFFFF, 0x7FFF_0000
 
 
 def _reaching(program: Program, pc: int) -> Node:
@@ -115,13 +115,11 @@ def _refused(subject: Subject) -> Iterator[Hit]:
     total = 0
     for which, program in enumerate(subject.programs):
         total += converted_length(program) + (4 if which else 0)
-        reading = read(program)
-        last: list[int] = []
+        reading = read(program.instructions, program.byteorder)
         dead = [pc for pc, meanings in enumerate(reading.meanings) if not meanings]
         if dead:
-            last = dead
             shown = ", ".join(map(str, dead[:8])) + (f" and {len(dead) - 8} more" if len(dead) > 8 else "")
-            yield Hit(f"no call reaches instruction{'s' if len(dead) > 1 else ''} {shown}", "", None, FALSE, None, (which, last[0]))
+            yield Hit(f"no call reaches instruction{'s' if len(dead) > 1 else ''} {shown}", "", None, FALSE, None, (which, dead[0]))
     if total > 32768:
         text = f"the stack of filters is {total} instructions long as the kernel counts; it takes 32768"
         yield Hit(text, "", None, FALSE, CRITICAL, (len(subject.programs) - 1, 0))
@@ -135,12 +133,14 @@ def _uncached(subject: Subject) -> Iterator[Hit]:
     for view in subject.views:
         if view.arch.x32_bit:
             continue
-        missed = []
-        for call, number in view.calls.items():
-            answer = view.answer(call)
-            if answer is not None and answer.level == END and answer.value == 0x7FFF_0000:
-                if not all(constant_allow(program.instructions, view.arch.token, number) for program in subject.programs):
-                    missed.append(call)
+        always = [
+            call for call in view.calls if (answer := view.answer(call)) is not None and answer.level == END and answer.value == _ALLOW
+        ]
+        missed = [
+            call
+            for call in always
+            if not all(constant_allow(one.instructions, view.arch.token, view.calls[call]) for one in subject.programs)
+        ]
         for call in missed:
             text = "always permitted, but the kernel cannot see that: the filter runs on each call"
             yield Hit(text, call, view.arch, view.whole(call, TRUE), NOTE)

@@ -45,7 +45,8 @@ def not_enosys(subject: Subject) -> Iterator[Hit]:
     from seclude.decision.ops import map_leaves
 
     for view in subject.views:
-        wrong = map_leaves(view.below, lambda node, enosys=view.enosys: boolean(node.value & 0xFFFF_0000 == _ERRNO and node.value != enosys))  # type: ignore[misc]
+        enosys = view.enosys
+        wrong = map_leaves(view.below, lambda node, enosys=enosys: boolean(node.value & 0xFFFF_0000 == _ERRNO and node.value != enosys))  # type: ignore[misc]
         inside = both(view.numbers(view.beyond, permitted=False), wrong)
         if inside is not FALSE:
             yield Hit("calls that the tables do not name are refused with another errno than ENOSYS", "", view.arch, inside)
@@ -77,7 +78,12 @@ def behind_a_pointer(subject: Subject) -> Iterator[Hit]:
             if view.limited(call) and _depends(view, call, name) and view.permit(sibling) is not FALSE:
                 yield from view.hit(f"'{name}' of {call} is limited; {sibling} takes it from memory", sibling)
         filters = view.equal("prctl", _option(view), 22)
-        if view.has("prctl") and filters is not FALSE and both(view.permit("prctl"), filters) is FALSE and view.permit("prctl") is not FALSE:
+        if (
+            view.has("prctl")
+            and filters is not FALSE
+            and both(view.permit("prctl"), filters) is FALSE
+            and view.permit("prctl") is not FALSE
+        ):
             yield from view.hit("prctl(PR_SET_SECCOMP) is denied; seccomp does the same", "seccomp")
 
 
@@ -102,23 +108,26 @@ def _words(*words: int) -> tuple[int, ...]:
 
 #: group → call → the parameter that says what is done ("" where nothing that a filter sees does)
 _GROUPS: dict[str, dict[str, str]] = {
-    "executes a program": dict.fromkeys("execve execveat uselib".split(), ""),
-    "opens a file": {"open": "flags", "openat": "flags", "open_by_handle_at": "flags", "creat": "", "openat2": ""},
-    "starts a process": dict.fromkeys("fork vfork".split(), ""),
-    "sends a signal": {"kill": "sig", "tkill": "sig", "tgkill": "sig", "rt_sigqueueinfo": "sig", "rt_tgsigqueueinfo": "sig", "pidfd_send_signal": "sig"},
-    "changes a mode": dict.fromkeys("chmod fchmod fchmodat fchmodat2".split(), "mode"),
-    "mounts": dict.fromkeys("mount fsopen fsconfig fsmount fspick open_tree open_tree_attr move_mount mount_setattr pivot_root".split(), ""),
-    "sets an attribute": dict.fromkeys("setxattr lsetxattr fsetxattr setxattrat".split(), ""),
-    "removes an attribute": dict.fromkeys("removexattr lremovexattr fremovexattr removexattrat".split(), ""),
-    "loads a module": dict.fromkeys("init_module finit_module".split(), ""),
-    "loads a kernel": dict.fromkeys("kexec_load kexec_file_load".split(), ""),
-    "sets the clock": dict.fromkeys("settimeofday clock_settime clock_settime64 stime".split(), ""),
-    "removes a name": dict.fromkeys("unlink unlinkat".split(), ""),
-    "renames": dict.fromkeys("rename renameat renameat2".split(), ""),
-    "makes a directory": dict.fromkeys("mkdir mkdirat".split(), ""),
-    "makes a link": dict.fromkeys("link linkat symlink symlinkat".split(), ""),
-    "changes the owner": dict.fromkeys("chown fchown fchownat lchown".split(), ""),
-    "reads another's memory": dict.fromkeys("process_vm_readv ptrace".split(), ""),
+    what: {call: name for word in members.split() for call, _, name in [word.partition(":")]}
+    for what, members in {
+        "executes a program": "execve execveat uselib",
+        "opens a file": "open:flags openat:flags open_by_handle_at:flags creat openat2",
+        "starts a process": "fork vfork",
+        "sends a signal": "kill:sig tkill:sig tgkill:sig rt_sigqueueinfo:sig rt_tgsigqueueinfo:sig pidfd_send_signal:sig",
+        "changes a mode": "chmod:mode fchmod:mode fchmodat:mode fchmodat2:mode",
+        "mounts": "mount fsopen fsconfig fsmount fspick open_tree open_tree_attr move_mount mount_setattr pivot_root",
+        "sets an attribute": "setxattr lsetxattr fsetxattr setxattrat",
+        "removes an attribute": "removexattr lremovexattr fremovexattr removexattrat",
+        "loads a module": "init_module finit_module",
+        "loads a kernel": "kexec_load kexec_file_load",
+        "sets the clock": "settimeofday clock_settime clock_settime64 clock_adjtime clock_adjtime64 adjtimex stime",
+        "removes a name": "unlink unlinkat",
+        "renames": "rename renameat renameat2",
+        "makes a directory": "mkdir mkdirat",
+        "makes a link": "link linkat symlink symlinkat",
+        "changes the owner": "chown fchown fchownat lchown",
+        "reads another's memory": "process_vm_readv ptrace",
+    }.items()
 }
 
 
@@ -177,7 +186,11 @@ def _canonical(width: int) -> Node:
 def _only(permit: Node, register: int) -> Node:
     """Which values of the register are permitted together with some values of the others."""
     keep = (4 + 2 * register, 5 + 2 * register)
-    return _forget(permit, tuple(0 if word in keep else FULL for word in range(2)) + tuple(0 if word in keep else FULL for word in range(2, 16)), either)
+    return _forget(
+        permit,
+        tuple(0 if word in keep else FULL for word in range(2)) + tuple(0 if word in keep else FULL for word in range(2, 16)),
+        either,
+    )
 
 
 def _moved(node: Node, source: int, target: int) -> Node:
@@ -233,4 +246,6 @@ def open_read_write(subject: Subject) -> Iterator[Hit]:
         chain = [next((call for call in names.split() if view.permit(call) is not FALSE), None) for names in (_OPEN, _READ, _WRITE)]
         if all(chain):
             assert chain[0] is not None
-            yield Hit(f"{', '.join(map(str, chain))} together take files out", chain[0], view.arch, view.whole(chain[0], view.permit(chain[0])))
+            yield Hit(
+                f"{', '.join(map(str, chain))} together take files out", chain[0], view.arch, view.whole(chain[0], view.permit(chain[0]))
+            )
