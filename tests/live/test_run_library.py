@@ -353,3 +353,32 @@ print(open(f'/proc/{zygote._helper.pid}/environ').read().split(chr(0))[:-1])
         env={"LD_LIBRARY_PATH": "/no/such"},
     )
     assert out == "['LD_LIBRARY_PATH=/no/such']\n"
+
+
+def test_what_was_put_in_force_is_told_and_logged():
+    out = host(
+        """
+import logging, sys
+logging.basicConfig(stream=sys.stdout, level=logging.INFO, format='%(name)s %(message)s')
+seclude.run(['true'], on_loaded=print)
+"""
+    )
+    logged, told = out.splitlines()
+    assert logged == f"seclude {told}"
+    assert told.startswith("policy container: ")
+    assert "default errno(EPERM)" in told
+    assert "flags NEW_LISTENER|WAIT_KILLABLE_RECV" in told
+
+
+def test_a_callback_that_raises_ends_the_run():
+    out = host(
+        """
+def refuse(line):
+    raise LookupError(line)
+try:
+    seclude.run(['sleep', '1000'], on_loaded=refuse)
+except LookupError as error:
+    print(str(error)[:16])
+"""
+    )
+    assert out == "policy container\n"

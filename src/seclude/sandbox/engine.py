@@ -20,7 +20,7 @@ import time
 
 from seclude.abi import native
 from seclude.errors import InternalError
-from seclude.kernel import landlock, prctl, proc, ptrace, seccomp, signals
+from seclude.kernel import landlock, prctl, proc, ptrace, signals
 from seclude.kernel.signals import csignal
 from seclude.kernel.spawn import Spawn, call_of_exec, close_at_exec
 from seclude.sandbox import limits as _limits
@@ -29,7 +29,7 @@ from seclude.sandbox.install import substitute
 from seclude.sandbox.launch import NotStarted, find_program, mechanisms, not_executed, refuse_forbidden_start, refuse_without_supervisor
 from seclude.sandbox.relay import Relay
 from seclude.sandbox.result import Result
-from seclude.sandbox.start import Retry, failed_start, steps, summary
+from seclude.sandbox.start import Retry, failed_start, filter_flags, steps, summary
 from seclude.supervise.kernel import Linux
 from seclude.supervise.notifications import Responder
 from seclude.supervise.observer import Observer
@@ -137,8 +137,6 @@ class _Run:
 
     def execute(self) -> Result:
         """Set up, run the loop, take everything down again."""
-        if self.loaded is not None:
-            self.loaded(summary(self.job, self.report, self.trace))
         # A parent that ignored SIGCHLD left it so: then no status would ever be told.
         csignal.signal(csignal.SIGCHLD, csignal.SIG_DFL)
         # SIGTTOU: a target may have put itself in the terminal's foreground, and forbidden others to write.
@@ -156,6 +154,8 @@ class _Run:
                 self.relay = Relay(self.job.capture, self.job.stdin, self.plan.output)
                 try:
                     self._start()
+                    if self.loaded is not None and self.main_status is None:
+                        self.loaded(summary(self.job, self.report, self.trace))
                     self._loop()
                     ended_by = self._end_tree()
                 finally:
@@ -175,7 +175,7 @@ class _Run:
 
     def _start(self) -> None:
         program = without_trace(self.job.artifact.reported) if self.report else self.job.artifact.plain
-        flags = seccomp.NEW_LISTENER | seccomp.WAIT_KILLABLE_RECV if self.report else 0
+        flags = filter_flags(self.report)
         domain = landlock.scope_ruleset()
         if domain is None:
             self.notes.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from seclude.errors import UsageError
 from seclude.kernel.signals import csignal
@@ -12,7 +13,7 @@ from seclude.sandbox.result import Job
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from seclude.policy import Policy
     from seclude.sandbox.result import Result
@@ -36,6 +37,7 @@ def run(
     report: bool = True,
     ptrace: bool = True,
     weaker: Mapping[str, str] | None = None,
+    on_loaded: Callable[[str], object] | None = None,
 ) -> Result:
     """Run ``command`` under ``policy`` and wait until it, and every process that it started, has ended.
 
@@ -44,6 +46,7 @@ def run(
     ``stdin``: bytes to feed, or a descriptor; ``stdout``, ``stderr``: descriptors (default: this process's own); ``capture`` collects both
     into the result instead. ``env``: the whole environment; ``cwd``: the directory to start in. ``report=False`` loads the plain
     filter, ``ptrace=False`` does not trace; ``weaker`` maps an action that this kernel may lack to its substitute (``{"kill_process": "trap"}``).
+    ``on_loaded`` is called with one line on what was put in force, once it is; the logger ``seclude`` gets it too if logging is imported.
 
     Returns a `Result`, whatever the program did; its denials are explained. Raises `PolicyError`, `UsageError`, and
     `KernelError` where the run was refused. Safe to call from several threads; the host is never under the filter.
@@ -77,7 +80,14 @@ def run(
             raise UsageError(f"run: a word with a NUL character: {word!r}")
     from seclude.sandbox.zygote import submit
 
-    result = submit(job, _streams(stdin, stdout, stderr))
+    def loaded(line: str) -> None:
+        logging = sys.modules.get("logging")
+        if logging is not None:
+            logging.getLogger("seclude").info("%s", line)
+        if on_loaded is not None:
+            on_loaded(line)
+
+    result = submit(job, _streams(stdin, stdout, stderr), loaded)
     if result.denials:
         from seclude.sandbox.explain import explain
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Step = tuple[str, Callable[..., object], tuple[object, ...]]
 
-__all__ = ["Retry", "failed_start", "steps", "summary"]
+__all__ = ["Retry", "failed_start", "filter_flags", "steps", "summary"]
 
 _SIGKILL = 9
 _IGNORED_BY_PYTHON = (csignal.SIGPIPE, csignal.SIGXFSZ)
@@ -39,13 +39,20 @@ class Retry(Exception):  # noqa: N818 - an outcome, not a fault
         self.report, self.trace = report, trace
 
 
+def filter_flags(report: bool) -> int:
+    """The flags of seccomp(2) that the filter is installed with."""
+    return seccomp.NEW_LISTENER | seccomp.WAIT_KILLABLE_RECV if report else 0
+
+
 def summary(job: Job, report: bool, trace: bool) -> str:
-    """One line on what is put in force, for ``--verbose``."""
+    """One line on what was put in force, for ``--verbose`` and for ``on_loaded``."""
     words = job.artifact.summary
     how = {(True, True): "errno answers and kills are reported", (True, False): "errno answers are reported"}
     told = how.get((report, trace), "kills are reported" if trace else "nothing is reported")
     count = len(job.artifact.reported if report else job.artifact.plain) // 8
-    return f"policy {job.artifact.name}: {words.get('calls', '?')} calls listed, default {words.get('default', '?')}; {count} instructions; {told}"
+    flags = "|".join(seccomp.flag_names(filter_flags(report))) or "none"
+    listed = f"{words.get('calls', '?')} calls listed, default {words.get('default', '?')}"
+    return f"policy {job.artifact.name}: {listed}; {count} instructions; flags {flags}; {told}"
 
 
 def steps(job: Job, plan: LimitPlan, domain: Ruleset | None, *, outside: bool) -> list[Step]:

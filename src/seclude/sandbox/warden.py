@@ -104,7 +104,7 @@ def _begin(control: _socket.socket, children: int, passed: list[int], supervisor
                     "the host has confined itself, or changed its user, since its helper process was made", "call seclude.run again"
                 )
             job = wire.job_from_plain(wire.receive(channel))
-            outcome: object = engine.execute(job, control=channel, guarded=True)
+            outcome: object = engine.execute(job, control=channel, loaded=lambda line: wire.announce(channel, line), guarded=True)
             wire.answer(channel, outcome)  # type: ignore[arg-type]
         except SecludeError as error:
             wire.answer(channel, error)

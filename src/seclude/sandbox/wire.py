@@ -12,10 +12,12 @@ from seclude.sandbox.result import Job, Result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 __all__ = [
     "Closed",
+    "announce",
     "answer",
     "job_from_plain",
     "job_to_plain",
@@ -111,9 +113,18 @@ def answer(descriptor: int, outcome: Result | SecludeError) -> None:
         transmit(descriptor, ["error", name, text, first.remedy if len(outcome.diagnostics) == 1 else "", getattr(outcome, "errno", 0)])
 
 
-def read_answer(descriptor: int) -> Result:
-    """The result that `answer` sent, or the error raised. Raises `Closed`."""
+def announce(descriptor: int, line: str) -> None:
+    """Send what was put in force, ahead of the answer."""
+    transmit(descriptor, ["loaded", line])
+
+
+def read_answer(descriptor: int, loaded: Callable[[str], object] | None = None) -> Result:
+    """The result that `answer` sent, or the error raised; what is announced before it goes to ``loaded``. Raises `Closed`."""
     message = receive(descriptor)
+    while message[0] == "loaded":
+        if loaded is not None:
+            loaded(message[1])
+        message = receive(descriptor)
     if message[0] == "result":
         return Result.from_plain(message[1])
     _, name, text, remedy, number = message

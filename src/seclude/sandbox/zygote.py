@@ -24,6 +24,8 @@ from seclude.sandbox.warden import identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from seclude.sandbox.result import Job, Result
 
 __all__ = ["stop", "submit"]
@@ -154,8 +156,8 @@ def stop() -> None:
         old.close()
 
 
-def submit(job: Job, streams: tuple[int, int, int]) -> Result:
-    """Run ``job`` with these descriptors as 0, 1 and 2, and wait for its end. Raises `SecludeError`."""
+def submit(job: Job, streams: tuple[int, int, int], loaded: Callable[[str], object] | None = None) -> Result:
+    """Run ``job`` with these descriptors as 0, 1 and 2, and wait for its end. ``loaded``: told what was put in force. Raises `SecludeError`."""
     global _hooked
     if not _hooked:
         _hooked = True
@@ -169,7 +171,7 @@ def submit(job: Job, streams: tuple[int, int, int]) -> Result:
             theirs.close()
         try:
             wire.transmit(ours.fileno(), wire.job_to_plain(job))
-            return wire.read_answer(ours.fileno())
+            return wire.read_answer(ours.fileno(), loaded)
         except (wire.Closed, BrokenPipeError):
             raise KernelError(
                 "the supervisor was killed; every process of the run was ended", "see who sends SIGKILL, or the kernel's log"
