@@ -37,6 +37,9 @@ __all__ = ["Capture", "Load", "catch"]
 
 _WALL = 0x40000000
 _PR_SET_SECCOMP = 22
+_REMEMBERED = 4096
+#: how often to look for the next event before going to sleep for it, where the target has a processor of its own
+_LOOKS = 60
 _SYSGOOD = signal.SIGTRAP | 0x80
 _GROUP_STOPS = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -65,6 +68,7 @@ class _Catcher:
         self.found = found
         self.loads: list[Load] = []
         self.started = time.monotonic()
+        self.looks = _LOOKS if (os.cpu_count() or 1) > 1 else 1
         #: threads alive; those that wait for their parent's event; those whose parent's event came first
         self.alive: set[int] = set()
         self.held: set[int] = set()
@@ -72,6 +76,8 @@ class _Catcher:
         #: thread → loads in force, and the load it is in the middle of
         self.stacks: dict[int, tuple[Load, ...]] = {}
         self.pending: dict[int, Load] = {}
+        #: threads in the middle of any other call, which has no end that matters
+        self.inside: set[int] = set()
         #: every stack under which a thread ended
         self.seen: dict[tuple[int, ...], tuple[Load, ...]] = {}
         self.memories: dict[int, int] = {}
@@ -130,6 +136,7 @@ class _Catcher:
 
     def _drain(self, *, until_gone: bool = False) -> bool:
         """Take every event that is there; False where nothing is left to wait for."""
+        looks = 0
         while True:
             if self.ended and not until_gone:
                 return True
@@ -138,7 +145,12 @@ class _Catcher:
             except ChildProcessError:
                 return False
             if tid == 0:
+                # The next call is mostly a few microseconds away, and going to sleep for it takes longer.
+                looks += 1
+                if looks < self.looks:
+                    continue
                 return True
+            looks = 0
             if until_gone:
                 self._after_end(tid, status)
             else:
@@ -228,6 +240,7 @@ class _Catcher:
             if interrupted is not None:
                 self._known(interrupted)
             self.alive.discard(former)
+            self.inside.discard(former)
             self.stacks[tid] = self.stacks.pop(former, ())
         self.alive.add(tid)
         self._remember(tid)
@@ -244,6 +257,7 @@ class _Catcher:
     def _gone(self, tid: int, status: int | None) -> None:
         self.alive.discard(tid)
         self.held.discard(tid)
+        self.inside.discard(tid)
         if tid == self.main and status is not None:
             self.status = status
         load = self.pending.pop(tid, None)
@@ -264,6 +278,10 @@ class _Catcher:
     # Calls
 
     def _call(self, tid: int) -> None:
+        if tid in self.inside:
+            # The end of a call that was none of ours: not worth a question. Each beginning has one, or the thread is gone.
+            self.inside.discard(tid)
+            return
         kind, token, ip, values = ptrace.call_stop(tid)
         if kind == "entry":
             self._entry(tid, token, ip, values)
@@ -279,9 +297,12 @@ class _Catcher:
         key = token, nr
         known = self.calls.get(key)
         if known is None:
-            known = self.calls[key] = _recognise(token, nr)
+            known = _recognise(token, nr)
+            if len(self.calls) < _REMEMBERED:  # a target can make up as many numbers as it likes
+                self.calls[key] = known
         name, arch = known
         if not name:
+            self.inside.add(tid)
             return
         low = [value & 0xFFFFFFFF for value in values[1:4]]
         if name == "prctl":

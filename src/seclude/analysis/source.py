@@ -100,7 +100,7 @@ def assemble_source(text: str, name: str, *, arch: Architecture | str | None = N
 
 
 def _include(wanted: str, including: str) -> tuple[str, str]:
-    path = os.path.join(os.path.dirname(including), wanted)
+    path = os.path.normpath(os.path.join(os.path.dirname(including), wanted))
     text = _as_text(read_bytes(path))
     if text is None:
         raise FilterError(f"{path}: not text", "only assembly text can be included")

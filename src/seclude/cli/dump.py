@@ -33,7 +33,8 @@ COMMAND = Command(
         Option("--json", "", "print a JSON object instead; the command's stdout then goes to stderr"),
     ),
     epilog="""
-Every call of the command stops twice, so it is slower; its signals, descriptors and exit status are its own. What it prints is not held back.
+Every call of the command stops twice, so it is slower; its signals, descriptors and exit status are its own. What it prints is not held back,
+and whatever it leaves running in the background is waited for.
 A call is shown also where the kernel or an earlier filter refuses it. At --limit or --timeout, whatever still runs is killed.
 
 exit codes: 0 at least one filter (or strict mode) was found, 1 none was, 125 nothing could be looked at, or usage
