@@ -358,3 +358,14 @@ NEGATIVE = "#include <unistd.h>\n#include <sys/syscall.h>\nint main(void) { sysc
 def test_call_number_minus_one_is_not_one_of_x32():
     ran = run(c_program(NEGATIVE))
     assert (ran.done.status, ran.denials[0]["arch"], ran.denials[0]["text"][:4]) == (128 + 31, "x86_64", "#-1(")
+
+
+VARIOUS = "import os, ctypes\nlibc = ctypes.CDLL(None)\nfor value in range(700): libc.prctl(value + 1000, 0, 0, 0, 0)\nfor value in range(299): libc.socket(value, 1, 0)"
+
+
+def test_a_thousand_kinds_of_denial_are_explained_at_once():
+    ran = run(python(), "-c", VARIOUS, rules="errno(EPERM) prctl(option >= 1000), socket\n")
+    assert len(ran.denials) > 950
+    suggestions = {denial["suggestion"] for denial in ran.denials if denial["call"] == "prctl"}
+    assert len(suggestions) == 9, "eight that name a value, and one for the call as a whole"
+    assert all(suggestions)

@@ -24,6 +24,8 @@ _PERMITTED = (0x7FFF0000, 0x7FFC0000)
 #: parameters that tell one use of a call from another: a suggestion names their value
 _TELLING = ("domain", "family", "request", "cmd", "option", "operation", "op")
 _LONGEST_RULE = 60
+#: suggestions for one call that name a value: a target could make a thousand, and each one tried costs milliseconds
+_VALUES = 8
 
 
 def policy_of(artifact: Artifact) -> Policy:
@@ -107,6 +109,8 @@ def _suggest(policy: Policy, denial: Denial, tried: dict[tuple[str, int], bool])
             continue
         key = (rule, denial.token)
         if key not in tried:
+            if rule != denial.call and sum(other.startswith(denial.call + "(") for other, _ in tried) >= _VALUES:
+                continue
             tried[key] = _allows(policy, rule, denial)
         if tried[key]:
             return f"--allow '{rule}'" if rule != denial.call else f"--allow {rule}"
