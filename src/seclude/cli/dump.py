@@ -112,6 +112,11 @@ def _program_json(program: Program) -> dict[str, object]:
     return {"length": len(program), "byteorder": program.byteorder, "bytes": program.to_bytes().hex()}
 
 
+def _word(name: str) -> str:
+    """A name that a stranger chose, on one line."""
+    return printable(name).replace("\n", "\\n")
+
+
 def _flags(flags: int) -> list[str]:
     from seclude.kernel.seccomp import ALL_FLAGS, flag_names
 
@@ -154,7 +159,7 @@ _MODES = {0: "no filter", 1: "strict mode", 3: "killed by its filter"}
 
 
 def _live_text(found: Live, style: str) -> str:
-    lines = [f"process {found.pid} ({printable(found.comm)}), {printable(found.exe) or 'program unknown'}\n"]
+    lines = [f"process {found.pid} ({_word(found.comm)}), {_word(found.exe) or 'program unknown'}\n"]
     for member, tids in found.groups():
         who = f"thread{'s' if len(tids) > 1 else ''} {', '.join(map(str, tids))}"
         count = len(member.filters)
@@ -258,7 +263,7 @@ def _load_text(load: Load, style: str) -> str:
     thread = "" if load.tid == load.pid else f", thread {load.tid}"
     lines = [
         f"\n{what}{size}: {_outcome(load)}\n",
-        f"  by process {load.pid}{thread} ({printable(load.comm)}), {printable(load.exe) or 'program unknown'}\n",
+        f"  by process {load.pid}{thread} ({_word(load.comm)}), {_word(load.exe) or 'program unknown'}\n",
         f"  {call} on {load.arch.name}, after {load.seconds:.3f} s\n",
     ]
     if load.below:
