@@ -51,7 +51,9 @@ _ACTIONS = {
 def libseccomp(specs):
     """For each rule set a `Program`, or None where libseccomp refuses it."""
     python = need_system_module("seccomp", "python3-seccomp")
-    done = subprocess.run([python, "-c", _SCRIPT], input="\n".join(map(json.dumps, specs)), capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [python, "-c", _SCRIPT], input="\n".join(map(json.dumps, specs)), capture_output=True, text=True, check=True, timeout=120
+    )
     out = []
     for line, spec in zip(done.stdout.splitlines(), specs, strict=True):
         found = json.loads(line)
@@ -83,10 +85,11 @@ def _argument(index, op, value, two=0):
     return {"index": index, "value": value, "valueTwo": two, "op": f"SCMP_CMP_{op}"}
 
 
-_CALLS = (
+_NAMES = (
     "read write socket socketpair connect accept accept4 sendto semop semtimedop shmat shmget personality clone ioctl fcntl execve mmap open openat"
     " socketcall ipc setuid lseek ptrace recvmsg send recv"
-).split()
+)
+_CALLS = _NAMES.split()
 _VALUES = (0, 1, 2, 3, 7, 38, 40, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x100000000, 0x100000028, 1 << 63, (1 << 64) - 1, 0x7E020000)
 _RESULTS = (0x50001, 0x50026, 0x7FFF0000, 0x80000000, 0, 0x30000, 0x7FFC0000, 0x7FF00009)
 _NATIVES = {

@@ -30,7 +30,8 @@ class Case(NamedTuple):
 
 def program(text, arch="x86_64"):
     """Assembly text, in which a condition may return at once."""
-    lines, ends = [], []
+    lines: list[str] = []
+    ends: list[str] = []
     for line in text.splitlines():
         head, returned, value = line.partition(") return ")
         if returned:

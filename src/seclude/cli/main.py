@@ -22,6 +22,8 @@ COMMANDS = {
     "fuse": "one filter in place of several that are stacked",
     "optimize": "compile an existing filter anew, smaller and faster",
     "decompile": "any filter as a policy",
+    "lint": "judge a policy or a filter: what gets through that should not, each with a call that shows it",
+    "explain": "what a policy or a filter does with calls, in words",
     "policy": "list, show and check policies, presets and groups",
     "dump": "show the filters that a program installs, or that a live process has",
     "disasm": "print a filter as text that says what each instruction is about",

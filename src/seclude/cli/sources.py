@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from seclude.bpf import Program
     from seclude.cli.options import Arguments
     from seclude.decision import Decision
+    from seclude.errors import Diagnostic
     from seclude.policy import Policy
 
 __all__ = [
@@ -36,7 +37,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-KINDS = ("policy", "raw", "asm", "listing", "compiled")
+KINDS = ("policy", "raw", "asm", "listing", "compiled", "oci")
 READ_OPTIONS = (
     Option(
         "--from",
@@ -47,6 +48,7 @@ READ_OPTIONS = (
     ),
     Option("--arch", "ARCH", "the architecture that 'native' means in policies, and whose byte order raw filters have"),
     Option("--byteorder", "ORDER", "the byte order of raw filters", choices=("little", "big")),
+    Option("--runtime", "NAME", "whose meaning an OCI profile has", default="runc", choices=("runc", "crun")),
 )
 OUTPUT_OPTION = Option("--output, -o", "FILE", "where to write the filter ('-': standard output)")
 EMIT_OPTION = Option("--emit", "FORM", "what to write", default="raw", choices=("raw", "asm", "c", "go", "rust", "json"))
@@ -72,11 +74,15 @@ class Source(NamedTuple):
     policy: Policy | None
     program: Program | None
     byteorder: str
+    #: every program, the oldest first: more than one for a process
+    programs: tuple[Program, ...] = ()
+    #: what is worth knowing about how it was read
+    notes: tuple[Diagnostic, ...] = ()
 
     @property
     def about(self) -> str:
         """Such as ``container.seclude (policy)`` and ``a.bpf (246 instructions)``."""
-        return f"{self.name} ({f'{len(self.program)} instructions' if self.program is not None else 'policy'})"
+        return f"{self.name} ({f'{len(self.program)} instructions' if self.program is not None else self.kind})"
 
 
 def read_sources(arguments: Arguments, least: int, most: int | None = None) -> list[Source]:
@@ -105,15 +111,25 @@ def read_sources(arguments: Arguments, least: int, most: int | None = None) -> l
         byteorder: str | None = order
     else:
         native, byteorder = None, arguments.text("byteorder")
-    return [_read(name, kinds[min(i, len(kinds) - 1)] if kinds else None, native, byteorder) for i, name in enumerate(names)]
+    runtime = arguments.text("runtime") or "runc"
+    return [_read(name, kinds[min(i, len(kinds) - 1)] if kinds else None, native, byteorder, runtime) for i, name in enumerate(names)]
 
 
-def _read(name: str, kind: str | None, native: str | None, byteorder: str | None) -> Source:
+def _read(name: str, kind: str | None, native: str | None, byteorder: str | None, runtime: str) -> Source:
     from seclude.policy import PRESETS, load
 
     if kind in (None, "policy") and name in PRESETS:
         return _of_policy(name, load(name, native=native))
+    if kind is None and name.startswith("pid:") and not os.path.exists(name):
+        return _of_process(name)
     raw = _bytes(name)
+    if kind == "oci" or kind is None:
+        from seclude import formats
+
+        found = kind or formats.detect(raw)
+        if found is not None:
+            profile = formats.read(raw, name, format=found, runtime=runtime, native=native)
+            return Source(name, found, profile.decision, None, None, profile.byteorder, (), profile.notes)
     kind = kind or _kind(name, raw)
     match kind:
         case "policy":
@@ -141,6 +157,29 @@ def _read(name: str, kind: str | None, native: str | None, byteorder: str | None
         program = Program(_listed(name, text), byteorder or sys.byteorder)
     _checked(name, lambda: check(program))
     return Source(name, kind, from_program(program), None, program, program.byteorder)
+
+
+def _of_process(name: str) -> Source:
+    """The filters of the process ``pid:NUMBER``, all of one thread's taken together. Raises where its threads do not agree."""
+    from seclude.analysis.live import live
+    from seclude.decision import from_program, stack
+
+    number = name.removeprefix("pid:")
+    if not number.isdecimal():
+        raise UsageError(f"{name}: a process is named by its number, as in pid:1234")
+    found = live(int(number))
+    for thread in found.threads:
+        if thread.problem:
+            raise KernelError(f"{name}: thread {thread.tid}: {thread.problem}")
+    stacks = {thread.filters for thread in found.threads}
+    if len(stacks) != 1:
+        raise InputError(f"{name}: its threads have {len(stacks)} different stacks of filters", f"see them with: seclude dump --pid {number}")
+    programs = stacks.pop()
+    if not programs:
+        raise InputError(f"{name}: no filter is installed in this process")
+    together = stack(*map(from_program, programs))
+    one = programs[0] if len(programs) == 1 else None
+    return Source(name, "process", together, None, one, programs[0].byteorder, programs)
 
 
 def _of_policy(name: str, policy: Policy) -> Source:

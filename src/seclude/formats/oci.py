@@ -65,17 +65,18 @@ _KEYS = ("defaultAction", "defaultErrnoRet", "architectures", "flags", "listener
 _FULL64 = (1 << 64) - 1
 _X32 = 0x4000_0000
 
+_SOCKETCALL = (
+    "socket bind connect listen accept getsockname getpeername socketpair send recv sendto recvfrom shutdown setsockopt getsockopt sendmsg recvmsg"
+    " accept4 recvmmsg sendmmsg"
+)
+_REWRITING = "x86 m68k mips mipsel ppc ppc64 ppc64le s390 s390x sh sheb"
 #: architectures on which libseccomp rewrites calls that a multiplexer carries
-_REWRITTEN = frozenset("x86 m68k mips mipsel ppc ppc64 ppc64le s390 s390x sh sheb".split())
+_REWRITTEN = frozenset(_REWRITING.split())
 #: call → (multiplexer, first argument): linux/net.h, linux/ipc.h
 MULTIPLEXED = {
     **{
         name: ("socketcall", number)
-        for number, name in enumerate(
-            "socket bind connect listen accept getsockname getpeername socketpair send recv sendto recvfrom shutdown setsockopt getsockopt"
-            " sendmsg recvmsg accept4 recvmmsg sendmmsg".split(),
-            1,
-        )
+        for number, name in enumerate(_SOCKETCALL.split(), 1)
     },
     **{
         name: ("ipc", number)
@@ -88,7 +89,7 @@ MULTIPLEXED = {
 
 
 class _Condition(NamedTuple):
-    index: int
+    register: int
     op: str
     value: int
     two: int
@@ -221,14 +222,18 @@ class _Reader:
 
     def rule(self, place: Place) -> None:
         """One member of ``syscalls``."""
-        if not place.keys(("names", "action", "errnoRet", "args"), ("names", "action")) or not place.has("names") or not place.has("action"):
+        if (
+            not place.keys(("names", "action", "errnoRet", "args"), ("names", "action"))
+            or not place.has("names")
+            or not place.has("action")
+        ):
             return
         value = self.action(place.at("action"), place.at("errnoRet") if place.has("errnoRet") else None)
         conditions = [self.condition(one) for one in place.at("args").items()] if place.has("args") else []
         names = place.at("names").items()
         if not names:
             place.at("names").fault("lists no call", "the specification wants at least one")
-        indexes = [one.index for one in conditions]
+        indexes = [one.register for one in conditions]
         groups = [tuple(conditions)] if len(set(indexes)) == len(indexes) else [(one,) for one in conditions]
         for one in names:
             name = one.text()
@@ -305,7 +310,7 @@ class _Reader:
             number = arch.number(carried[0])
             if number is not None:
                 first = _Condition(0, "SCMP_CMP_EQ", carried[1], 0)
-                yield number, (first, *(one for one in rule.conditions if one.index))
+                yield number, (first, *(one for one in rule.conditions if one.register))
         number = arch.calls().get(rule.name)
         if number is not None:
             yield number, rule.conditions
@@ -382,7 +387,7 @@ def _apart(arch: Architecture, one: tuple[_Condition, ...], other: tuple[_Condit
     from seclude.decision.policy import condition
 
     for mine, theirs in zip(sorted(one), sorted(other), strict=False):
-        if mine.index != theirs.index:
+        if mine.register != theirs.register:
             return False
         if mine == theirs:
             continue
@@ -394,7 +399,7 @@ def _test(arch: Architecture, one: _Condition) -> Predicate:
     """A condition as libseccomp compares it: whole registers where pointers have 64 bits, else low words."""
     bits = arch.bits
     top = (1 << bits) - 1
-    low = arg_word(one.index)
+    low = arg_word(one.register)
     field = Field(((low, 32), (low + 1, 32))) if bits == 64 else Field(((low, 32),))
     value, mask = one.value & top, top
     ranges: tuple[tuple[int, int], ...]

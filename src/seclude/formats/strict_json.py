@@ -41,7 +41,9 @@ def load(raw: bytes, name: str) -> Any:
         raise InputError(f"{name}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from None
     except _DuplicateError as error:
         line = _second(text, str(error))
-        raise InputError(f"{name}{line}: the key {str(error)!r} is given twice", "readers differ in which one they take: leave one") from None
+        raise InputError(
+            f"{name}{line}: the key {str(error)!r} is given twice", "readers differ in which one they take: leave one"
+        ) from None
     except RecursionError:
         raise InputError(f"{name}: nested too deeply") from None
     except ValueError as error:  # a number with more digits than Python takes
@@ -137,4 +139,10 @@ def _kind(value: object) -> str:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    return {dict: "an object", list: "a list", str: f"the text {str(value)[:40]!r}", int: f"the number {value}", float: f"the number {value}"}[type(value)]
+    return {
+        dict: "an object",
+        list: "a list",
+        str: f"the text {str(value)[:40]!r}",
+        int: f"the number {value}",
+        float: f"the number {value}",
+    }[type(value)]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 _ERRNO, _NOTIFY, _TRACE, _LOG = 0x0005_0000, 0x7FC0_0000, 0x7FF0_0000, 0x7FFC_0000
+_MORE_DANGER = "ptrace process_vm_readv process_vm_writev pidfd_getfd io_uring_setup userfaultfd"
 _POINTERS = ("pointer", "path", "string", "sockaddr")
 _STARTS = frozenset(("fork", "vfork", "clone", "clone3", "execve", "execveat"))
 
@@ -89,9 +90,7 @@ def log_permits(subject: Subject) -> Iterator[Hit]:
     """Permissions in disguise."""
     if subject.has_action(_LOG) is FALSE:
         return
-    danger = " ".join(
-        (HANDLES, MOUNT, KERNEL_CODE, SURFACE, "ptrace process_vm_readv process_vm_writev pidfd_getfd io_uring_setup userfaultfd")
-    )
+    danger = f"{HANDLES} {MOUNT} {KERNEL_CODE} {SURFACE} {_MORE_DANGER}"
     for view in subject.views:
         inside = both(view.numbers(view.beyond), subject.has_action(_LOG))
         if inside is not FALSE:
