@@ -103,7 +103,7 @@ def agree(arguments: Arguments, a: Source, b: Source, verdict: str, sentence: st
 def _lines(found: Iterable[Change]) -> Iterable[str]:
     heading = ""
     for change in found:
-        where = _where(change)
+        where = change.where
         if where != heading:
             yield f"{where}:"
             heading = where
@@ -119,16 +119,6 @@ def _lines(found: Iterable[Change]) -> Iterable[str]:
             yield from _wrapped(f"    and {len(shown)} more: ", shown)
         elif names and names[0] != change.witness.name:
             yield f"    for {names[0]}"
-
-
-def _where(change: Change) -> str:
-    if change.arch is not None:
-        return change.arch.name
-    if change.tokens == ((0, 0xFFFF_FFFF),):
-        return "any architecture"
-    if any(first != last for first, last in change.tokens):
-        return "every other architecture"
-    return "architecture " + ", ".join(f"{first:#x}" for first, _ in change.tokens)
 
 
 def _wrapped(start: str, names: list[str]) -> Iterable[str]:

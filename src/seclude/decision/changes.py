@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Change", "changes"]
 
 _FULL = 0xFFFF_FFFF
+#: a condition that takes more sets of values than this to say, nobody reads
+_SETS = 80
 
 
 class Change(NamedTuple):
@@ -48,6 +50,17 @@ class Change(NamedTuple):
         return "+" if after > before else "-" if after < before else "~"
 
     @property
+    def where(self) -> str:
+        """The architecture in words: ``x86_64``, "any architecture", "every other architecture", ``architecture 0x7``."""
+        if self.arch is not None:
+            return self.arch.name
+        if self.tokens == ((0, _FULL),):
+            return "any architecture"
+        if any(first != last for first, last in self.tokens):
+            return "every other architecture"
+        return "architecture " + ", ".join(f"{first:#x}" for first, _ in self.tokens)
+
+    @property
     def condition(self) -> str:
         """When, in the policy language; "" where it does not depend on the arguments, or takes too long to say."""
         from seclude.policy.printer import print_condition
@@ -57,7 +70,7 @@ class Change(NamedTuple):
         call = (self.arch and self.arch.call_name(self.witness.number)) or ""
         try:
             with budget("the condition of a difference"):
-                return print_condition(spell(self.region.root, self.arch, call))
+                return print_condition(spell(self.region.root, self.arch, call, _SETS))
         except BudgetError:
             return ""
 

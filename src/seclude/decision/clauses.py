@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from seclude.decision.nodes import END, FALSE, TRUE, Node, boolean, budget, make, reachable
 from seclude.decision.ops import excluding, map_leaves
 from seclude.decision.parts import TooManyRunsError, runs
-from seclude.decision.spelling import TERMS, Speller, cost, join_and, join_or
+from seclude.decision.spelling import SETS, TERMS, Speller, cost, join_and, join_or
 from seclude.decision.value import NR
 from seclude.decision.vocabulary import Vocabulary
 from seclude.decision.witness import architecture_of
@@ -162,18 +162,19 @@ def condition_of(node: Node, value: int, arch: Architecture | None, call: str) -
     return spell(map_leaves(node, lambda one: boolean(one.value == value)), arch, call)
 
 
-def spell(test: Node, arch: Architecture | None, call: str) -> Condition:
+def spell(test: Node, arch: Architecture | None, call: str, sets: int = SETS) -> Condition:
     """The condition that holds where ``test`` does, a diagram over arguments and instruction pointer that is not constant.
 
-    Raises `BudgetError` where it would be too long, as a comparison of two arguments is.
+    ``sets`` limits how many sets of values are spelled on the way. Raises `BudgetError` where it would be too long, as a comparison of two
+    arguments is.
     """
-    return _Formula(arch, call).of(test)
+    return _Formula(arch, call, sets).of(test)
 
 
 class _Formula:
-    def __init__(self, arch: Architecture | None, call: str) -> None:
+    def __init__(self, arch: Architecture | None, call: str, sets: int) -> None:
         self.call = call
-        self.sets = Speller(Vocabulary(arch, call))
+        self.sets = Speller(Vocabulary(arch, call), sets)
         self.known: dict[Node, tuple[Condition, int]] = {}
 
     def of(self, test: Node) -> Condition:

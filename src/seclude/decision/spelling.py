@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from seclude.decision.vocabulary import Term, Vocabulary
     from seclude.policy.nodes import Condition, Expression
 
-__all__ = ["TERMS", "Speller", "cost", "join_and", "join_or"]
+__all__ = ["SETS", "TERMS", "Speller", "cost", "join_and", "join_or"]
 
 #: comparisons in one condition beyond which nobody calls it one
 TERMS = 4000
 #: sets that are spelled, attempts included, for the conditions on one call
-_SETS = 600
+SETS = 600
 #: values listed one by one
 _LISTED = 600
 #: ranges listed one by one
@@ -75,9 +75,9 @@ def cost(node: Condition | Set | Range) -> int:
 class Speller:
     """Spells sets of one call's registers. One for each condition: it counts what it spells against a budget."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, sets: int = SETS) -> None:
         self.vocabulary = vocabulary
-        self.left = _SETS
+        self.left = self.limit = sets
         self.known: dict[Node, Condition] = {}
 
     def condition(self, inside: Node, depth: int = 0) -> Condition:
@@ -86,7 +86,7 @@ class Speller:
         if found is None:
             self.left -= 1
             if self.left < 0:
-                raise BudgetError(f"a condition on {self.vocabulary.call or 'a call'} has more than {_SETS} parts")
+                raise BudgetError(f"a condition on {self.vocabulary.call or 'a call'} has more than {self.limit} parts")
             found = self.known[inside] = _Set(inside, self).spell(depth)
         return found
 
