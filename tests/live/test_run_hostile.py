@@ -369,3 +369,15 @@ def test_a_thousand_kinds_of_denial_are_explained_at_once():
     suggestions = {denial["suggestion"] for denial in ran.denials if denial["call"] == "prctl"}
     assert len(suggestions) == 9, "eight that name a value, and one for the call as a whole"
     assert all(suggestions)
+
+
+@pytest.mark.parametrize("limit", range(6, 14))
+def test_few_descriptors_are_enough_or_said_to_be_too_few(limit):
+    # Lowered by the process itself: a shell already fails below ten.
+    code = (
+        f"import os, resource, sys\nresource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))\n"
+        f"os.execv(sys.executable, [sys.executable, '-m', 'seclude', 'run', '--policy', {policy(ALLOW)!r}, '--', '/bin/true'])"
+    )
+    done = support.run_python(code)
+    assert done.status == 0 or (done.status == 125 and "descriptor" in done.stderr + "descriptor" * ("EMFILE" in done.stderr)), str(done)
+    assert limit < 12 or done.status == 0, str(done)

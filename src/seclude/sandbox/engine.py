@@ -25,6 +25,7 @@ from seclude.kernel.signals import csignal
 from seclude.kernel.spawn import Spawn, call_of_exec, close_at_exec
 from seclude.sandbox import limits as _limits
 from seclude.sandbox.family import children, cpu_of_children, has_terminal, kill
+from seclude.sandbox.guard import LEFT
 from seclude.sandbox.install import substitute
 from seclude.sandbox.launch import NotStarted, find_program, mechanisms, not_executed, refuse_forbidden_start, refuse_without_supervisor
 from seclude.sandbox.relay import Relay
@@ -48,7 +49,6 @@ PATIENCE = 10.0  # seconds for killed processes to be gone
 _STATUSES = (
     256  # wait statuses taken in one go: traced processes can make them faster than we take them, and then the clocks must have their turn
 )
-_TICKS = 0.1  # seconds by which the kernel's two ways of counting processor time may differ
 _SIGKILL = 9
 _FORWARDED = (csignal.SIGTERM, csignal.SIGHUP, csignal.SIGINT, csignal.SIGQUIT, csignal.SIGUSR1, csignal.SIGUSR2)
 _TERMINAL_STOPS = (csignal.SIGTSTP, csignal.SIGTTIN, csignal.SIGTTOU)
@@ -419,7 +419,7 @@ class _Run:
             for pid in left:
                 kill(pid)
             if time.monotonic() > give_up:
-                self.notes.append(f"processes that could not be ended within {PATIENCE:g} s were left: {', '.join(map(str, sorted(left)))}")
+                self.notes.append(f"{LEFT} after {PATIENCE:g} s: {_some(left)}")
                 return how
             # Any death wakes us at once; the bound is for orphans that become our children silently.
             for descriptor, _ in self.poll.poll(0 if self.more else 20):
@@ -463,9 +463,12 @@ class _Run:
         return result
 
     def _limit_by_signal(self, cpu: float) -> None:
-        """The kernel may end the command at a limit before the engine's own clock has a look: then the signal tells, if the use agrees."""
+        """The kernel may end the command at a limit before the engine's own clock has a look: then the signal tells, if the use agrees.
+
+        Only roughly: the kernel's limit goes by ticks, its accounts by the clock, and on a busy machine they differ.
+        """
         signal = (self.main_status or 0) & 0x7F
-        if signal == csignal.SIGXCPU and self.plan.cpu is not None and cpu >= self.plan.cpu - _TICKS:
+        if signal == csignal.SIGXCPU and self.plan.cpu is not None and cpu >= self.plan.cpu / 2:
             self.limit = self.limit or "cpu"
         elif signal == csignal.SIGXFSZ and self.plan.output is not None:
             self.limit = self.limit or "output"
@@ -491,3 +494,8 @@ class _Run:
                 self.notes.append("the command was ended by SIGSYS, but not by this policy: a filter of its own, or a signal sent to it")
             else:
                 self.notes.append("the command was ended by SIGSYS: the policy killed a call, which cannot be named without ptrace")
+
+
+def _some(pids: set[int]) -> str:
+    shown = ", ".join(map(str, sorted(pids)[:5]))
+    return shown if len(pids) <= 5 else f"{shown} and {len(pids) - 5} more"

@@ -12,6 +12,7 @@ process only, and not its children); a pid namespace (needs privileges, or a use
 from __future__ import annotations
 
 import _socket
+import errno
 import os
 import select
 import time
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 
     from seclude.sandbox.result import Result
 
-__all__ = ["end_orphans", "guarded"]
+__all__ = ["LEFT", "end_orphans", "guarded"]
+
+#: how the note begins that says so
+LEFT = "processes that could not be ended were left"
 
 _WALL = 0x40000000
 _PATIENCE = 10.0
@@ -82,7 +86,7 @@ def guarded(supervise: Callable[[int], Result]) -> Result:
             except SecludeError as error:
                 wire.answer(theirs.fileno(), error)
         except BaseException as error:  # noqa: BLE001 - the parent tells it; nothing of ours may unwind in the child
-            wire.answer(theirs.fileno(), InternalError(f"{type(error).__name__}: {error}"))
+            wire.answer(theirs.fileno(), _not_ours(error))
             code = 1
         finally:
             os._exit(code)
@@ -120,12 +124,28 @@ def _watch(pid: int, channel: _socket.socket, descriptor: int, before: frozenset
                     poll.unregister(descriptor)
             else:
                 try:
-                    return wire.read_answer(channel.fileno())
+                    result = wire.read_answer(channel.fileno())
                 except wire.Closed:
+                    raise _killed(end_orphans(before)) from None
+                except SecludeError:
                     end_orphans(before)
-                    raise KernelError(
-                        "the supervisor was killed; every process of the run was ended",
-                        "see who sends SIGKILL, or the kernel's log (out of memory)",
-                    ) from None
-                finally:
-                    end_orphans(before)
+                    raise
+                left = [note for note in result.notes if note.startswith(LEFT)]
+                if end_orphans(before):
+                    for note in left:
+                        result.notes.remove(note)
+                elif not left:
+                    result.notes.append(f"{LEFT}: they make others faster than they can be killed (a cgroup would end them at once)")
+                return result
+
+
+def _killed(ended: bool) -> KernelError:
+    told = "every process of the run was ended" if ended else "not every process of the run could be ended"
+    return KernelError(f"the supervisor was killed; {told}", "see who sends SIGKILL, or the kernel's log (out of memory)")
+
+
+def _not_ours(error: BaseException) -> SecludeError:
+    """What an exception in the supervisor means to the user: a shortage of the machine's, or a fault of ours."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return KernelError(f"no descriptor is free: {error.strerror}", "raise the limit (ulimit -n): Seclude needs a dozen", error.errno)
+    return InternalError(f"{type(error).__name__}: {error}")
