@@ -78,7 +78,7 @@ def _built(arguments: Arguments) -> Filter:
         policy = prepend(policy, rules)
     file = arguments.text("weights")
     weights = read_weights(file) if file is not None else None
-    mode = arguments.text("optimize-for") or "blend"
+    mode = arguments.text("optimize_for") or "blend"
     built = build(policy, optimize_for=mode, weights=weights)
     if not arguments.flag("reported"):
         return built
