@@ -135,6 +135,11 @@ int main(int argc, char **argv)
         load(0, (void *)16); load(0, &none); load(0, &long_one); load(0, &outside); load(64, &all); load_old(&invalid);
         return 0;
     }
+    if (!strcmp(what, "probes")) {
+        load(SECCOMP_FILTER_FLAG_TSYNC, NULL); load(1 << 20, NULL);
+        for (int i = 0; i < 2; i++) { if (fork() == 0) return load(0, &all); wait(NULL); }
+        return 0;
+    }
     if (!strcmp(what, "refused")) {
         load(0, answer(__NR_seccomp, SECCOMP_RET_ERRNO | EPERM));
         load(0, &all);

@@ -72,3 +72,12 @@ def test_a_filter_that_does_not_look_at_the_architecture():
 def test_programs_that_would_not_load_have_no_meaning():
     with pytest.raises(FilterError):
         summary([assemble("A = 1")])
+
+
+def test_public_names_all_exist():
+    from seclude import analysis
+
+    for name in analysis.__all__:
+        assert getattr(analysis, name) is not None, name
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        analysis.nonsense  # noqa: B018 - the access is the test

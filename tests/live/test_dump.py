@@ -371,6 +371,19 @@ def test_under_a_filter_of_our_own_the_kernel_shows_nothing():
 
 
 @each_user
+def test_probes_of_libraries_are_no_filters(nobody):
+    _, data = dump("--limit", "2", "--", victim(), "probes", nobody=nobody)
+    assert [load["mode"] for load in data["loads"]] == ["probe", "probe", "filter", "filter"]
+    assert [load["result"] for load in data["loads"]] == [-14, -22, 0, 0]
+    assert data["ended"] == "limit"
+    shown = seclude("dump", "--style", "none", "--", victim(), "probes", nobody=nobody).stdout
+    assert "flags TSYNC: known\n" in shown
+    assert "flags 0x100000: refused with EINVAL\n" in shown
+    assert "; 2 seen\n" in shown
+    assert "filters 3 and alike 4, what that amounts to:" in shown
+
+
+@each_user
 def test_the_documented_fields_are_the_fields(nobody):
     """docs/reference/filter-json.md names every field of a dump, and none besides."""
     from support import ROOT

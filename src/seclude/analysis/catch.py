@@ -67,6 +67,7 @@ class _Catcher:
         self.timeout = timeout
         self.found = found
         self.loads: list[Load] = []
+        self.done = 0
         self.started = time.monotonic()
         self.looks = _LOOKS if (os.cpu_count() or 1) > 1 else 1
         #: threads alive; those that wait for their parent's event; those whose parent's event came first
@@ -315,7 +316,9 @@ class _Catcher:
             mode, flags, pointer = ("strict", "filter")[low[0]], low[1], values[3]
         load = Load(len(self.loads) + 1, tid, arch, nr, name, mode, flags, ip, time.monotonic() - self.started)
         load.below = self.stacks.get(tid, ())
-        if mode == "filter":
+        if mode == "filter" and pointer == 0:
+            load.mode = "probe"  # how libraries ask whether a flag is known: EFAULT says yes, EINVAL no
+        elif mode == "filter":
             self._read(load, pointer)
         self.loads.append(load)
         self.pending[tid] = load
@@ -374,7 +377,8 @@ class _Catcher:
     def _known(self, load: Load) -> None:
         if self.found is not None:
             self.found(load)
-        if self.limit is not None and not self.ended and len(self.loads) - len(self.pending) >= self.limit:
+        self.done += load.mode != "probe"
+        if self.limit is not None and not self.ended and self.done >= self.limit:
             self.ended = "limit"
 
 

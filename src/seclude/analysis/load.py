@@ -20,7 +20,7 @@ TSYNC, NEW_LISTENER = 1, 8
 class Load:
     """One attempt to install a filter, or to enter strict mode.
 
-    ``mode`` is filter or strict, ``via`` prctl or seccomp, ``nr`` and ``arch`` the call's number and architecture. ``program`` is None for strict mode and where
+    ``mode`` is filter, strict, or probe (a filter without a program, by which libraries ask for flags), ``via`` prctl or seccomp, ``nr`` and ``arch`` the call's number and architecture. ``program`` is None for strict mode and where
     ``problem`` says why it could not be read. ``result`` is what the call returned: 0, a listener's descriptor or a thread id, -errno, or None where it
     never returned: the target was killed in it, or an earlier filter killed or trapped it. ``confirmed`` says whether the kernel was asked and gave the same filter, and is None where it was not asked.
     ``below`` are the loads that were in force in the thread before, oldest first; ``seconds`` count from the start.

@@ -220,7 +220,7 @@ def _of_command(arguments: Arguments, style: str, json: bool, directory: str | N
     _emit(_capture_json(capture), json, directory)
     if not json:
         sys.stdout.write(_capture_text(capture))
-    return int(not capture.loads)
+    return int(not _real(capture))
 
 
 def _count(text: str | None) -> int | None:
@@ -255,7 +255,15 @@ def _outcome(load: Load) -> str:
     return f"refused with {errno_name(-load.result, load.arch) or -load.result}"
 
 
+def _real(capture: Capture) -> list[Load]:
+    """The loads that could have put something in force."""
+    return [load for load in capture.loads if load.mode != "probe"]
+
+
 def _load_text(load: Load, style: str) -> str:
+    if load.mode == "probe":
+        known = "known" if load.result == -_EFAULT else _outcome(load)
+        return f"\nprobe {load.number} by process {load.pid} ({_word(load.comm)}): flags {'|'.join(_flags(load.flags)) or '0'}: {known}\n"
     flags = f" with {'|'.join(_flags(load.flags))}" if load.flags else ""
     call = f"prctl(PR_SET_SECCOMP, {load.mode})" if load.via == "prctl" else f"seccomp(SECCOMP_SET_MODE_{load.mode.upper()}){flags}"
     what = "strict mode" if load.mode == "strict" else f"filter {load.number}"
@@ -275,6 +283,7 @@ def _load_text(load: Load, style: str) -> str:
     return "".join(lines)
 
 
+_EFAULT = 14
 _ENDED = {"limit": "ended by --limit", "timeout": "ended by --timeout", "signal": "ended by a signal to seclude"}
 
 
@@ -287,27 +296,34 @@ def _ending(capture: Capture) -> str:
     return f"ended by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit status {os.WEXITSTATUS(status)}"
 
 
-def _stacks(capture: Capture) -> list[tuple[list[int], list[Program], list[Architecture]]]:
-    return [
-        ([one.number for one in stack], programs, [one.arch for one in stack])
-        for stack in capture.stacks
-        if (programs := [one.program for one in stack if one.program is not None])
-    ]
+def _stacks(capture: Capture) -> list[tuple[list[list[int]], str, dict[str, object] | None]]:
+    """Stacks of the same programs together: the numbers of the loads in each, and what they amount to as text and as data."""
+    alike: dict[tuple[Program, ...], list[list[int]]] = {}
+    archs: dict[tuple[Program, ...], list[Architecture]] = {}
+    for stack in capture.stacks:
+        programs = tuple(one.program for one in stack if one.program is not None)
+        if programs:
+            alike.setdefault(programs, []).append([one.number for one in stack])
+            archs.setdefault(programs, []).extend(one.arch for one in stack)
+    return [(sorted(numbers), *_amount(programs, archs[programs])) for programs, numbers in alike.items()]
 
 
 def _capture_text(capture: Capture) -> str:
+    count = len(_real(capture))
+    seen = f"{count} seen" if count else "no filter was installed"
     lines = [
-        f"\nthe command: {_ending(capture)}; {len(capture.loads)} seen\n"
-        if capture.loads
-        else f"no filter was installed; the command: {_ending(capture)}\n"
+        f"\nthe command: {_ending(capture)}; {seen}\n" if capture.loads else f"no filter was installed; the command: {_ending(capture)}\n"
     ]
     if capture.inherited:
         lines.append(f"{capture.inherited} more were in force before it started, and are not shown\n")
-    for numbers, programs, archs in _stacks(capture):
+    for numbers, amount, _ in _stacks(capture):
+        together = " and alike ".join(", ".join(map(str, stack)) for stack in numbers[:8])
+        several = len(numbers[0]) > 1 or len(numbers) > 1
+        more = f" and {len(numbers) - 8} more" if len(numbers) > 8 else ""
         lines.append(
-            f"\nfilter{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}{' together' if len(numbers) > 1 else ''}, what that amounts to:\n"
+            f"\nfilter{'s' if several else ''} {together}{more}{' together' if len(numbers[0]) > 1 else ''}, what that amounts to:\n"
         )
-        lines.append(_amount(programs, archs)[0])
+        lines.append(amount)
     return "".join(lines)
 
 
@@ -329,5 +345,5 @@ def _capture_json(capture: Capture) -> dict[str, object]:
         "ended": capture.ended or "itself",
         "exit_status": os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None,
         "signal": os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None,
-        "stacks": [{"loads": numbers, "amounts_to": _amount(programs, archs)[1]} for numbers, programs, archs in _stacks(capture)],
+"stacks": [{"loads": stack, "amounts_to": data} for numbers, _, data in _stacks(capture) for stack in numbers],
     }  # fmt: skip
