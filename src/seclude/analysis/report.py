@@ -1,0 +1,214 @@
+"""``seclude report``: what one or two filters mean, on one page that needs nothing but itself.
+
+    html = report([Input("container", decision, policy=policy)])
+
+The page is a single text: styles and script are inside, nothing is loaded from anywhere, and a content security policy forbids it, whatever a
+name in a policy may try. All that came from inputs is escaped by the templating library, whose escaping is on for the whole page; what is drawn
+is drawn from it. The same inputs give the same page, byte for byte.
+"""
+
+from __future__ import annotations
+
+import sys
+from base64 import b64encode
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from seclude import abi
+from seclude._version import __version__
+from seclude.analysis.lint import lint
+from seclude.analysis.lint_formats import shown_call
+from seclude.analysis.lint_rules import SEVERITIES
+from seclude.analysis.listing import annotated
+from seclude.analysis.report_calls import KINDS, NO_TOKEN, kind_of_value, shown_architectures, table, ways
+from seclude.analysis.report_changes import ChangeRow, change_rows
+from seclude.analysis.report_flow import flow_graph
+from seclude.bpf.names import action_text
+from seclude.compiler.build import compile_decision
+from seclude.compiler.certificate import certify
+from seclude.decision import difference, same_to_kernel
+from seclude.errors import BudgetError, FilterError, UsageError, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from seclude.abi import Architecture
+    from seclude.analysis.lint import Report
+    from seclude.analysis.report_calls import Way
+    from seclude.analysis.report_flow import Graph
+    from seclude.bpf.program import Program
+    from seclude.compiler.certificate import Certificate
+    from seclude.decision.value import Decision
+    from seclude.policy import Policy
+
+__all__ = ["Input", "report"]
+
+#: instructions of which a listing is part of the page
+_LISTED = 1500
+
+
+class Input(NamedTuple):
+    """What is shown: a ``decision``, and the policy or the program that it came from, where there is one. ``kind`` says in a word what was read."""
+
+    name: str
+    decision: Decision
+    kind: str = ""
+    policy: Policy | None = None
+    program: Program | None = None
+    byteorder: str = sys.byteorder
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """One input, worked out for the page. ``letter`` is "A" or "B" where there are two."""
+
+    letter: str
+    name: str
+    kind: str
+    archs: tuple[str, ...]
+    foreign: tuple[Way, ...]
+    default: str
+    program: Program | None
+    compiled: bool
+    fault: str
+    certificate: Certificate | None
+    findings: Report
+    graph: Graph | None
+    listing: str
+    source: str
+
+
+def report(inputs: Sequence[Input], *, home: Architecture | None = None) -> str:
+    """The page, for one input or for two that are compared. ``home`` is whose numbers are meant where a filter does not look at the architecture.
+
+    Raises `UsageError` where the templating library (the extra ``seclude[report]``) is not installed, and `BudgetError`.
+    """
+    if not 1 <= len(inputs) <= 2:
+        raise UsageError(f"a report is of one or two filters, not of {len(inputs)}")
+    page = _template()
+    home = home or _home(inputs)
+    decisions = [one.decision for one in inputs]
+    listed = dict.fromkeys(arch for one in inputs if one.policy is not None for arch in one.policy.architectures)
+    archs = shown_architectures(decisions, listed, home)
+    tables = [table(decisions, arch) for arch in archs]
+    sides = [_side(one, letter, archs, home) for one, letter in zip(inputs, "AB", strict=False)]
+    rows = change_rows(difference(*decisions)) if len(inputs) == 2 else []
+    style, script = _asset("report.css"), _asset("report.js")
+    text: str = page.render(
+        sides=sides,
+        tables=tables,
+        kinds=KINDS,
+        changes=rows,
+        changed=_grouped(rows),
+        two=len(inputs) == 2,
+        same=len(inputs) == 2 and decisions[0] is decisions[1],
+        same_to_kernel=len(inputs) == 2 and decisions[0] is not decisions[1] and _same_to_kernel(decisions),
+        severities=SEVERITIES,
+        action_text=action_text,
+        kind_of_value=kind_of_value,
+        printable=printable,
+        shown_call=shown_call,
+        style=style,
+        script=script,
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        version=__version__,
+        tables_version=abi.TABLES,
+    )
+    return text
+
+
+def _home(inputs: Sequence[Input]) -> Architecture:
+    for one in inputs:
+        if one.policy is not None and one.policy.architectures:
+            return one.policy.architectures[0]
+    return abi.native()
+
+
+def _side(one: Input, letter: str, archs: list[Architecture], home: Architecture) -> _Side:
+    program, compiled, fault = one.program, False, ""
+    if program is None:
+        try:
+            order = [arch.token for arch in archs]
+            program, compiled = compile_decision(one.decision, one.byteorder, order=order), True
+        except (BudgetError, FilterError) as error:
+            fault = str(error)
+    own = [arch for arch in archs if one.decision.of_token(arch.token) is not one.decision.of_token(NO_TOKEN)]
+    graph = flow_graph(program, one.decision, own or [home]) if program is not None else None
+    return _Side(
+        letter,
+        printable(one.name),
+        one.kind,
+        tuple(arch.name for arch in own),
+        _foreign(one.decision),
+        _default(one, (own or [home])[0]),
+        program,
+        compiled,
+        printable(fault),
+        certify(program, one.decision, [(own or [home])[0]], "blend") if program is not None else None,
+        # A program that we made has no faults of its own to be found.
+        lint(one.decision, [one.program] if one.program is not None else [], policy=one.policy, home=home),
+        graph,
+        annotated(program, home if not own else None) if program is not None and len(program) <= _LISTED else "",
+        printable("\n".join(text for _, text in one.policy.sources[:1])) if one.policy is not None else "",
+    )
+
+
+def _foreign(decision: Decision) -> tuple[Way, ...]:
+    """What happens to calls of architectures that are not listed; () where it depends on the call."""
+    node = decision.of_token(NO_TOKEN)
+    return ways(node, None, "") if not 8 <= node.level < 16 else ()
+
+
+def _default(one: Input, arch: Architecture) -> str:
+    """The answer of a policy's ``default`` line, or what a number that no table names gets."""
+    if one.policy is not None:
+        return str(one.policy.effective.default)
+    free = next(number for number in range(arch.x32_bit + 4000, arch.x32_bit, -1) if number not in set(arch.calls().values()))
+    node = one.decision.of_call(arch.token, free)
+    return "depends on arguments" if node.kids else action_text(node.value, arch)
+
+
+def _grouped(rows: list[ChangeRow]) -> list[tuple[str, str, list[ChangeRow]]]:
+    return [
+        (key, title, found)
+        for key, title, sign in (
+            ("only-b", "B permits more", "+"),
+            ("only-a", "A permits more", "-"),
+            ("other", "Same class, another answer", "~"),
+        )
+        if (found := [row for row in rows if row.sign == sign])
+    ]
+
+
+def _same_to_kernel(decisions: Sequence[Decision]) -> bool:
+    try:
+        return same_to_kernel(*decisions)
+    except BudgetError:
+        return False
+
+
+# ── the page ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _template() -> Any:
+    try:
+        import jinja2
+    except ImportError:
+        raise UsageError("reports need the templating library Jinja2", "install the extra: pip install 'seclude[report]'") from None
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_asset), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("report.html")
+
+
+def _asset(name: str) -> str:
+    from importlib.resources import files
+
+    return files("seclude.analysis").joinpath("report_templates", name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """The source expression of the content security policy that admits exactly this inline text."""
+    return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()

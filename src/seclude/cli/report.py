@@ -1,0 +1,75 @@
+"""``seclude report``: one or two filters as a page to read."""
+
+from __future__ import annotations
+
+import sys
+
+from seclude.cli.options import Command, Option
+from seclude.cli.sources import READ_OPTIONS, read_sources, write_file
+from seclude.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from seclude.cli.options import Arguments
+    from seclude.analysis.report import Input
+    from seclude.cli.sources import Source
+
+__all__ = ["COMMAND", "main"]
+
+COMMAND = Command(
+    "report",
+    "report X [Y] [-o FILE.html] [options]",
+    "Write one self-contained HTML page: what is permitted, call by call, with every clause, what lint finds, and the program as a graph;"
+    " for two inputs also where they differ. The page loads nothing: it works from a file, without a network.",
+    (
+        Option("--output, -o", "FILE", "where to write the page ('-': standard output); default: NAME.html in the current directory"),
+        *READ_OPTIONS,
+    ),
+    epilog="""
+X, Y: a policy's file, a preset's name, a raw BPF filter, assembly or a listing of one, a compiled policy, or - (standard input)
+
+The page needs the templating library of the extra 'report': pip install 'seclude[report]'
+
+exit codes: 0 written, 125 an input that cannot be read, a page that cannot be written, or usage
+""",
+)
+
+
+def main(arguments: Arguments) -> int:
+    """Write the page; the exit code."""
+    if not arguments.rest:
+        raise UsageError("seclude report: name what to report on: a policy, a preset, or a filter", "see: seclude report --help")
+    target = arguments.text("output") or _default_name(arguments.rest)
+    if target == "-" and sys.stdout.isatty():
+        raise UsageError("seclude report: a page is not for a terminal", "give -o FILE.html")
+    from seclude import abi
+    from seclude.analysis.report import report
+
+    named = arguments.text("arch")
+    page = report(
+        [_input(source) for source in read_sources(arguments, 1, 2)],
+        home=abi.arch(named) if named else None,
+    ).encode()
+    if target == "-":
+        sys.stdout.flush()
+        sys.stdout.buffer.write(page)
+        sys.stdout.buffer.flush()
+        return 0
+    write_file(target, page)
+    sys.stdout.write(f"{target}\n")
+    return 0
+
+
+def _default_name(names: list[str]) -> str:
+    """The page's name: ``container.html``, ``a-vs-b.html``. Only the last part of a path counts, and never a character that means more."""
+    import os
+    import re
+
+    stems = [re.sub(r"[^A-Za-z0-9._+-]", "_", os.path.splitext(os.path.basename(name))[0]).lstrip(".-") or "report" for name in names]
+    return "-vs-".join(stems) + ".html"
+
+
+def _input(source: Source) -> Input:
+    from seclude.analysis.report import Input
+
+    return Input(source.name, source.decision, source.about, source.policy, source.program, source.byteorder)
