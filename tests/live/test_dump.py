@@ -140,11 +140,10 @@ def test_every_signal_is_delivered(nobody):
 
 
 def test_timeout_ends_the_tree():
-    done, data = dump("--timeout", "0.3s", "--", victim(), "for ever")
-    assert done.status == 0
+    # Every process of the tree holds our pipes: that they are closed says that all of them are gone.
+    _, data = dump("--timeout", "1.5s", "--", victim(), "for ever")
     assert data["ended"] == "timeout"
-    assert data["loads"][0]["in_force"]
-    assert data["stacks"][0]["loads"] == [1]
+    assert (data["exit_status"], data["signal"]) == (None, None)
 
 
 def test_limit():
@@ -165,7 +164,7 @@ def test_a_signal_to_seclude_ends_it_with_what_was_seen():
         seen += os.read(child.stdout.fileno(), 4096)
     child.terminate()
     out, _ = child.communicate(timeout=30)
-    assert b"ended by a signal to seclude; 1 seen" in out.replace(b"\n", b" ") or b"ended by a signal to seclude" in out
+    assert b"the command: ended by a signal to seclude; 1 seen\n" in out
     assert child.returncode == 0
 
 
