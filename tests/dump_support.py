@@ -127,6 +127,7 @@ int main(int argc, char **argv)
         return 0;
     }
     if (!strcmp(what, "for ever")) { load(0, &all); if (fork() == 0) for (;;) pause(); ready(); for (;;) pause(); }
+    if (!strcmp(what, "busy")) { fork(); for (;;) syscall(__NR_getppid); }
     if (!strcmp(what, "many")) { for (int i = 0; i < 9; i++) load(0, &all); return 0; }
     if (!strcmp(what, "bad")) {
         struct sock_fprog none = {0, allow}, long_one = {5000, allow}, outside = {3, (void *)64};

@@ -139,9 +139,10 @@ def test_every_signal_is_delivered(nobody):
     assert data["exit_status"] == 0
 
 
-def test_timeout_ends_the_tree():
+@pytest.mark.parametrize("what", ["for ever", "busy"])
+def test_timeout_ends_the_tree(what):
     # Every process of the tree holds our pipes: that they are closed says that all of them are gone.
-    _, data = dump("--timeout", "1.5s", "--", victim(), "for ever")
+    _, data = dump("--timeout", "1s", "--", victim(), what)
     assert data["ended"] == "timeout"
     assert (data["exit_status"], data["signal"]) == (None, None)
 

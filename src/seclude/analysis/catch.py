@@ -40,6 +40,9 @@ _PR_SET_SECCOMP = 22
 _REMEMBERED = 4096
 #: how often to look for the next event before going to sleep for it, where the target has a processor of its own
 _LOOKS = 60
+#: events after which the clock and our own signals are looked at, and seconds to wait for either at most
+_AT_ONCE = 500
+_LONGEST = 3600.0
 _SYSGOOD = signal.SIGTRAP | 0x80
 _GROUP_STOPS = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -85,6 +88,7 @@ class _Catcher:
         self.main = 0
         self.status: int | None = None
         self.ended = ""
+        self.busy = False
         self.interrupts = 0
         self.calls: dict[tuple[int, int], tuple[str, Architecture]] = {}
         before = proc.status()
@@ -100,7 +104,7 @@ class _Catcher:
             self._start(command, stdout, mask)
             self._follow(watched)
         finally:
-            if self.alive:
+            if self.alive or self.held:
                 self._kill()
                 self._drain(until_gone=True)
             for descriptor in self.memories.values():
@@ -116,16 +120,15 @@ class _Catcher:
         self.stacks[self.main] = ()
 
     def _follow(self, watched: set[signal.Signals]) -> None:
-        end = None if self.timeout is None else self.started + self.timeout
-        while True:
-            if not self._drain():
-                break
-            if self.ended:
-                break
-            left = None if end is None else max(0.0, end - time.monotonic())
-            got = signal.sigwaitinfo(watched) if left is None else signal.sigtimedwait(watched, left)
-            if got is None:
+        end = float("inf") if self.timeout is None else self.started + self.timeout
+        while self._drain() and not self.ended:
+            # Busy targets leave no pause in which to wait: then only look what has come.
+            left = 0.0 if self.busy else min(max(0.0, end - time.monotonic()), _LONGEST)
+            got = signal.sigtimedwait(watched, left)
+            if time.monotonic() >= end:
                 self.ended = "timeout"
+            elif got is None:
+                continue
             elif got.si_signo in _ENDING:
                 self.ended = "signal"
             elif got.si_signo == signal.SIGINT:
@@ -136,10 +139,14 @@ class _Catcher:
         self.target.check()
 
     def _drain(self, *, until_gone: bool = False) -> bool:
-        """Take every event that is there; False where nothing is left to wait for."""
-        looks = 0
+        """Take the events that are there, `_AT_ONCE` at most (``busy`` then); False where nothing is left to wait for."""
+        looks = events = 0
+        self.busy = False
         while True:
             if self.ended and not until_gone:
+                return True
+            if events >= _AT_ONCE and not until_gone:
+                self.busy = True
                 return True
             try:
                 tid, status = os.waitpid(-1, _WALL | (0 if until_gone else os.WNOHANG))
@@ -152,6 +159,7 @@ class _Catcher:
                     continue
                 return True
             looks = 0
+            events += 1
             if until_gone:
                 self._after_end(tid, status)
             else:
