@@ -12,7 +12,8 @@ runc 1.1.5 and crun 1.8.1:
 * On architectures with socketcall and ipc, a rule for a call that they carry also permits them with that number: conditions on the first argument
   are lost, as it now holds the number, others apply to the multiplexer's own registers.
 * Names that are no system calls are skipped.
-* runc puts a stub in front: numbers above the highest that the profile names on an architecture get ENOSYS, unless the default permits, traces or is that errno already.
+* runc puts a stub in front: numbers above the highest that the profile names on an architecture get ENOSYS, unless the default permits or traces; on architectures that the
+  profile lists, so an empty list has no stub.
 
 What libseccomp decides by its internal order is refused, as is what the runtime refuses to start with: rules for one call whose conditions
 overlap, if their actions differ or one of them looks at several arguments.
@@ -152,7 +153,6 @@ class _Reader:
         self.archs: tuple[Architecture, ...] = (home,)
         self.listed: tuple[Architecture, ...] = ()
         self.default = 0
-        self.default_errno: int | None = None
         self.rules: list[_Rule] = []
         #: every name, those of rules that are dropped too
         self.named: set[str] = set()
@@ -164,7 +164,6 @@ class _Reader:
             return
         if not place.keys(_KEYS, ["defaultAction"]):
             return
-        self.default_errno = place.at("defaultErrnoRet").number(0xFFFF_FFFF) if place.has("defaultErrnoRet") else None
         if place.has("defaultAction"):
             self.default = self.action(place.at("defaultAction"), place.at("defaultErrnoRet") if place.has("defaultErrnoRet") else None)
         if place.has("architectures"):
@@ -347,14 +346,14 @@ class _Reader:
                 self.faults.add(
                     rule.where,
                     f"on {arch.name}, this rule for {name} and the one at {first.where} overlap, with {what}",
-                    "what applies then depends on the insides of libseccomp: make the conditions exclude each other",
+                    "what applies then depends on the insides of libseccomp, if it takes them at all: make the conditions exclude each other",
                 )
                 return
 
     def with_stub(self, decision: Decision, tokens: dict[int, list[Architecture]]) -> Decision:
         """The decision with runc's ENOSYS stub in front (libcontainer/seccomp/patchbpf)."""
         permissive = self.default & 0xFFFF_0000 in (0x7FFF_0000, 0x7FFC_0000, _TRACE)
-        if permissive or self.default_errno == _ENOSYS:
+        if permissive:
             return decision
         from seclude.decision import restrict
         from seclude.decision.calls import ALL_CALLS, calls_with
@@ -364,15 +363,21 @@ class _Reader:
 
         stubbed = ~ALL_CALLS
         for token, archs in tokens.items():
-            highest = {one.name: self.highest(one) for one in archs if one in self.listed or (not self.listed and one is self.home)}
-            highest = {name: last for name, last in highest.items() if last}
             ranges: list[tuple[int, int]] = []
-            if len(highest) == 2:
-                ranges = [(highest["x86_64"] + 1, _X32 - 1), (highest["x32"] + 1, 0x7FFF_FFFF)]
-            elif highest:
-                ranges = [(next(iter(highest.values())) + 1, FULL)]
+            for one in archs:
+                last = self.highest(one) if one in self.listed else 0
+                if not last:
+                    continue
+                # Under the token of x86_64 and x32, bit 30 alone says whose number it is, bit 31 nothing.
+                match one.name:
+                    case "x86_64":
+                        ranges += [(last + 1, _X32 - 1), (0x8000_0000, 0xBFFF_FFFF)]
+                    case "x32":
+                        ranges += [(last + 1, 0x7FFF_FFFF), (0xC000_0000, FULL)]
+                    case _:
+                        ranges.append((last + 1, FULL))
             if ranges:
-                stubbed |= calls_with(both(equals(ARCH, token), word_in(NR, FULL, tuple(ranges))))
+                stubbed |= calls_with(both(equals(ARCH, token), word_in(NR, FULL, tuple(sorted(ranges)))))
         return restrict(decision, ~stubbed, _ERRNO | _ENOSYS)
 
     def highest(self, arch: Architecture) -> int:

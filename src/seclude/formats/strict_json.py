@@ -97,7 +97,7 @@ class Place:
                 guess = nearest(key, names)
                 self.fault(f"unknown key {key!r}" + (f"; did you mean {guess!r}?" if guess else ""), f"known: {', '.join(names)}")
         for key in required:
-            if key not in self.value:
+            if self.value.get(key) is None:
                 self.fault(f"the key {key!r} is missing")
         return True
 
