@@ -382,3 +382,16 @@ except LookupError as error:
 """
     )
     assert out == "policy container\n"
+
+
+def test_a_current_directory_that_is_gone_is_said_and_matters_only_where_it_is_used():
+    out = host(
+        """
+import os, tempfile
+gone = tempfile.mkdtemp(); os.chdir(gone); os.rmdir(gone)
+try: seclude.run(['true'], policy=POLICY)
+except seclude.UsageError as error: print(str(error).splitlines()[0])
+print(seclude.run(['pwd'], policy=POLICY, cwd='/usr', capture=True).stdout)
+"""
+    )
+    assert out == "run: the current directory cannot be named: No such file or directory\nb'/usr\\n'\n"

@@ -60,13 +60,12 @@ def run(
         read = read.replace(wall=timeout)
     artifact = prepare(policy, rules=tuple(rules))
     environment = dict(os.environb) if env is None else {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
-    here = os.getcwdb()
     job = Job(
         [os.fsencode(word) for word in command],
         [name + b"=" + value for name, value in environment.items()],
         artifact,
         read,
-        cwd=here if cwd is None else os.path.join(here, os.fsencode(cwd)),
+        cwd=_directory(cwd),
         capture=(1, 2) if capture else (),
         stdin=stdin if isinstance(stdin, bytes) else None,
         report=report,
@@ -93,6 +92,17 @@ def run(
 
         explain(result.denials, artifact, None if isinstance(policy, (str, os.PathLike)) or rules else policy)
     return result
+
+
+def _directory(cwd: str | os.PathLike[str] | None) -> bytes:
+    """The directory to start in, absolute: the helper is elsewhere."""
+    wanted = b"" if cwd is None else os.fsencode(cwd)
+    if os.path.isabs(wanted):
+        return wanted
+    try:
+        return os.path.join(os.getcwdb(), wanted) if wanted else os.getcwdb()
+    except OSError as error:
+        raise UsageError(f"run: the current directory cannot be named: {error.strerror}", "give cwd= an absolute path") from None
 
 
 def _umask() -> int:
