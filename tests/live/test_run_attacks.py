@@ -93,6 +93,19 @@ for up in (above, int(open(f'/proc/{above}/stat').read().rpartition(')')[2].spli
     assert ran.done.stdout.splitlines() == [f"{name} EACCES" for name in ("oom_score_adj", "coredump_filter")] * 2
 
 
+def test_the_supervisors_environment_is_not_the_targets_to_read():
+    # Root may read every process's (CAP_SYS_ADMIN, CAP_PERFMON): that is said in the documentation.
+    support.need_root()
+    victim = """
+for up in (above, int(open(f'/proc/{above}/stat').read().rpartition(')')[2].split()[1])):
+    for name in ('environ', 'maps', 'auxv', 'io'):
+        try: open(f'/proc/{up}/{name}').read(); print(name, 'worked')
+        except PermissionError: print(name, 'EACCES')
+"""
+    ran = run(python(), "-c", PRELUDE + victim, nobody=True, options=("--clear-env", "--env", "PATH"))
+    assert ran.done.stdout.splitlines() == [f"{name} EACCES" for name in ("environ", "maps", "auxv", "io")] * 2
+
+
 @pytest.mark.parametrize("nobody", who())
 def test_an_abstract_socket_outside(nobody):
     import socket
