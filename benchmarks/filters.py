@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -19,9 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from bench_support import DOCKER, P300, docker, docker_mean, load, one_argument_each, p300_measured, p300_text  # noqa: E402
+from benchmarks.calls import DENIED, FILTERED, PLAIN, compared, jit  # noqa: E402
+
+from bench_support import DOCKER, P300, X86_64, docker, docker_mean, load, one_argument_each, p300_measured, p300_text  # noqa: E402
+from seclude.abi import native  # noqa: E402
 from seclude.bpf import Program  # noqa: E402
 from seclude.compiler import compile as build  # noqa: E402
 from seclude.decision import from_program  # noqa: E402
@@ -30,65 +34,44 @@ from seclude.sandbox.prepare import prepare  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 ROUNDS = int(os.environ.get("ROUNDS", "15"))
+CALL_ROUNDS = int(os.environ.get("CALL_ROUNDS", "60"))
 
-LIBSECCOMP = r"""
-import json, sys, time, tempfile, seccomp
-rules = json.load(sys.stdin)["rules"]
-def build(level, path):
-    f = seccomp.SyscallFilter(seccomp.ERRNO(1))
-    f.set_attr(seccomp.Attr.CTL_OPTIMIZE, level)
-    f.add_arch(seccomp.Arch.X86); f.add_arch(seccomp.Arch.X32)
-    for action, name, conditions in rules:
-        args = [seccomp.Arg(i, getattr(seccomp, op), *([v] if op != "MASKED_EQ" else [v, w])) for i, op, v, w in conditions]
-        try:
-            f.add_rule(seccomp.ALLOW if action == "ALLOW" else seccomp.ERRNO(38), name, *args)
-        except (RuntimeError, ValueError):
-            pass  # a name that this version does not know
-    with open(path, "wb") as out:
-        f.export_bpf(out)
-times = {1: [], 2: []}
-for _ in range(int(sys.argv[1])):
-    for level in (1, 2):
-        start = time.process_time()
-        build(level, sys.argv[1 + level])
-        times[level].append(1000 * (time.process_time() - start))
-json.dump([times[1], times[2]], sys.stdout)
-"""
-
-CALLS = r"""
-#define _GNU_SOURCE
-#include <linux/filter.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return 1e9 * t.tv_sec + t.tv_nsec; }
-static double cost(long number, long argument) {
-    double best = 1e30;
-    for (int round = 0; round < 40; round++) {
-        double start = now();
-        for (int i = 0; i < 20000; i++) syscall(number, argument);
-        double each = (now() - start) / 20000;
-        if (each < best) best = each;
-    }
-    return best;
-}
-int main(int argc, char **argv) {
-    static struct sock_filter code[4096];
-    if (argc > 1) {
-        FILE *file = fopen(argv[1], "rb");
-        struct sock_fprog program = {fread(code, 8, 4096, file), code};
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        if (prctl(PR_SET_SECCOMP, 2, &program, 0, 0)) return 1;
-    }
-    /* getppid is in the bitmap; personality(0xffffffff) only reads, and its argument is filtered. */
-    printf("%f %f\n", cost(SYS_getppid, 0), cost(SYS_personality, 0xffffffff));
-}
-"""
+#: what is printed, call, arguments, permitted: calls that the kernel itself is quickly done with
+IN_BITMAP = [("getppid(), in the bitmap", "getppid", (), PLAIN), ("umask(022), in the bitmap", "umask", (0o22,), PLAIN)]
+DOCKER_CALLS = [
+    *IN_BITMAP,
+    ("personality(0xffffffff)", "personality", (0xFFFFFFFF,), FILTERED),
+    ("clone(CLONE_SIGHAND), EINVAL", "clone", (0x800,), FILTERED),
+    ("socket(AF_INET, invalid), EINVAL", "socket", (2, 0x7FFF0001), FILTERED),
+    ("personality(1), denied", "personality", (1,), DENIED),
+    ("clone(CLONE_NEWUSER), denied", "clone", (0x10000000,), DENIED),
+    ("socket(AF_VSOCK), denied", "socket", (40, 1), DENIED),
+    ("clone3(), denied", "clone3", (), DENIED),
+    ("acct(), denied", "acct", (), DENIED),
+    ("kexec_load(), denied", "kexec_load", (), DENIED),
+]
+P300_CALLS = [
+    *IN_BITMAP,
+    ("personality(0xffffffff)", "personality", (0xFFFFFFFF,), FILTERED),
+    ("socket(AF_INET, invalid), EINVAL", "socket", (2, 0x7FFF0001), FILTERED),
+    ("clone(CLONE_SIGHAND), EINVAL", "clone", (0x800,), FILTERED),
+    ("ioctl(-1, TCGETS), EBADF", "ioctl", (0xFFFFFFFF, 0x5401), FILTERED),
+    ("fcntl(-1, F_GETFD), EBADF", "fcntl", (0xFFFFFFFF, 1), FILTERED),
+    ("fcntl(-1, F_DUPFD_CLOEXEC), EBADF", "fcntl", (0xFFFFFFFF, 1030), FILTERED),
+    ("mmap(0, 0, PROT_READ), EINVAL", "mmap", (0, 0, 1, 0x22), FILTERED),
+    ("mprotect(0, 0, PROT_READ)", "mprotect", (0, 0, 1), FILTERED),
+    ("prctl(PR_GET_DUMPABLE)", "prctl", (3,), FILTERED),
+    ("futex(0, FUTEX_WAKE_PRIVATE), EFAULT", "futex", (0, 129), FILTERED),
+    ("kill(-2147483648, 0), ESRCH", "kill", (0x80000000, 0), FILTERED),
+    ("fcntl(0, 999), denied", "fcntl", (0, 999), DENIED),
+    ("mmap(PROT_WRITE|PROT_EXEC), denied", "mmap", (0, 4096, 6, 0x22), DENIED),
+    ("socket(AF_VSOCK), denied", "socket", (40, 1), DENIED),
+    ("prctl(1), denied", "prctl", (1,), DENIED),
+    ("acct(), denied", "acct", (), DENIED),
+]
 
 
 def milliseconds(work: Callable[[], object]) -> float:
@@ -100,59 +83,101 @@ def milliseconds(work: Callable[[], object]) -> float:
     return statistics.median(times)
 
 
-def libseccomp(place: Path) -> list[float] | None:
+def libseccomp() -> dict[str, Any] | None:
+    """What `by_libseccomp.py` made of the benchmark policies, or None without that library."""
     done = subprocess.run(
-        ["/usr/bin/python3", "-c", LIBSECCOMP, str(ROUNDS), place / "o1", place / "o2"],
-        input=json.dumps(DOCKER),
+        ["/usr/bin/python3", str(Path(__file__).with_name("by_libseccomp.py"))],
+        input=json.dumps({"rounds": ROUNDS, "policies": {"docker": _docker(), "p300": _p300()}}),
         capture_output=True,
         text=True,
         check=False,
     )
-    return [statistics.median(times) for times in json.loads(done.stdout)] if done.returncode == 0 else None
+    return json.loads(done.stdout) if done.returncode == 0 else None
+
+
+def _docker() -> dict[str, Any]:
+    rules = []
+    for action, name, conditions in DOCKER["rules"]:
+        spelled = [[i, op, *([v, w] if op == "MASKED_EQ" else [v])] for i, op, v, w in conditions]
+        rules.append([action, name, native().number(name), spelled])
+    return {"default": 1, "archs": ["X86", "X32"], "rules": rules}
+
+
+def _p300() -> dict[str, Any]:
+    rules: list[list[Any]] = [["ALLOW", name, P300["numbers"][name], []] for name in P300["allow"]]
+    for name, ways in P300["args"].items():
+        for way in ways:
+            spelled = [
+                [i, "MASKED_EQ" if op == "meq" else op.upper(), *([*mask, value] if mask else [value])] for i, op, value, *mask in way
+            ]
+            rules.append(["ALLOW", name, P300["numbers"][name], spelled])
+    return {"default": 1, "archs": [], "rules": rules}
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
         os.environ["XDG_CACHE_HOME"] = directory
-        low = docker()
-        built = build(low, optimize_for="uniform")
-        (place / "ours").write_bytes(bytes(build(low, optimize_for="bitmap")))
-        mean = docker_mean(load(bytes(built)), built.decision)
-        print(f"Docker's profile, uniform: {len(built)} instructions, {mean:.2f} executed on average")
-        ours = milliseconds(lambda: build(low, optimize_for="uniform"))
-        print(f"  compile and proof          {ours:8.2f} ms")
-        theirs = libseccomp(place)
+        theirs = libseccomp()
+        if theirs is None:
+            print("not compared with libseccomp: apt-get install python3-seccomp")
+        times(place, theirs)
+        if native().name == "x86_64":
+            calls(place, theirs)
+
+
+def times(place: Path, theirs: dict[str, Any] | None) -> None:
+    """Compile and proof."""
+    low = docker()
+    built = build(low, optimize_for="uniform")
+    print(
+        f"Docker's profile, uniform: {len(built)} instructions, {docker_mean(load(bytes(built)), built.decision):.2f} executed on average"
+    )
+    ours = milliseconds(lambda: build(low, optimize_for="uniform"))
+    print(f"  compile and proof          {ours:8.2f} ms")
+    if theirs is not None:
+        print(f"  libseccomp {theirs['version']}; it lacks the names of {theirs['names']['docker']} calls, which went in by number")
+        for level, (raw, taken) in enumerate(zip(theirs["filters"]["docker"], theirs["times"]["docker"], strict=True), 1):
+            program, middle = Program.from_bytes(bytes.fromhex(raw), "little"), statistics.median(taken)
+            print(
+                f"  libseccomp O{level}              {middle:8.2f} ms, {len(program)} instructions; ours takes {ours / middle:.2f} of that"
+            )
+            print(f"    read into a decision     {milliseconds(lambda program=program: from_program(program)):8.2f} ms")  # type: ignore[misc]
+    (place / "p.seclude").write_text(p300_text())
+    prepare(place / "p.seclude")
+    print(f"  a policy from the cache    {milliseconds(lambda: prepare(place / 'p.seclude')):8.2f} ms")
+    for values in (1, 5):
+        many = one_argument_each(120, values)
+        print(f"120 calls, {values} values each     {milliseconds(lambda many=many: build(many)):8.2f} ms")  # type: ignore[misc]
+    for mode in ("blend", "profile", "bitmap"):
+        policy = parse(p300_text())
+        one = build(policy, optimize_for=mode, weights=P300["profile"])
+        _, profile, uncached = p300_measured(load(bytes(one)))
+        taken = milliseconds(lambda policy=policy, mode=mode: build(policy, optimize_for=mode, weights=P300["profile"]))  # type: ignore[misc]
+        print(f"P300 {mode:8} {len(one):4} instructions, profile {profile:.2f}, uncached {uncached:.2f} {taken:8.2f} ms")
+
+
+def calls(place: Path, theirs: dict[str, Any] | None) -> None:
+    """One call on the running kernel: those that the bitmap skips, filtered ones that are permitted, denied ones."""
+    print(f"\none call, Linux {platform.release()}, JIT {jit()}; in parentheses executed instructions")
+    # Denied calls must return here.
+    p300 = parse(p300_text().replace("default kill_process", "default errno(EPERM)\nunknown errno(EPERM)"))
+    policies = {
+        "docker": (docker(), None, DOCKER_CALLS),
+        "p300": (p300, P300["profile"], P300_CALLS),
+    }
+    for name, (policy, profile, chosen) in policies.items():
+        built = build(policy, optimize_for="blend", weights=profile)
+        filters = {"seclude": bytes(built)}
         if theirs is not None:
-            for level, taken in enumerate(theirs, 1):
-                program = Program.from_bytes((place / f"o{level}").read_bytes(), "little")
-                print(
-                    f"  libseccomp O{level}              {taken:8.2f} ms, {len(program)} instructions; ours takes {ours / taken:.2f} of that"
-                )
-                print(f"    read into a decision     {milliseconds(lambda program=program: from_program(program)):8.2f} ms")  # type: ignore[misc]
-        (place / "p.seclude").write_text(p300_text())
-        prepare(place / "p.seclude")
-        print(f"  a policy from the cache    {milliseconds(lambda: prepare(place / 'p.seclude')):8.2f} ms")
-        for values in (1, 5):
-            many = one_argument_each(120, values)
-            print(f"120 calls, {values} values each     {milliseconds(lambda many=many: build(many)):8.2f} ms")  # type: ignore[misc]
-        for mode in ("blend", "profile", "bitmap"):
-            policy = parse(p300_text())
-            one = build(policy, optimize_for=mode, weights=P300["profile"])
-            _, profile, uncached = p300_measured(load(bytes(one)))
-            taken = milliseconds(lambda policy=policy, mode=mode: build(policy, optimize_for=mode, weights=P300["profile"]))  # type: ignore[misc]
-            print(f"P300 {mode:8} {len(one):4} instructions, profile {profile:.2f}, uncached {uncached:.2f} {taken:8.2f} ms")
-        calls(place, theirs is not None)
-
-
-def calls(place: Path, compared: bool) -> None:
-    (place / "calls.c").write_text(CALLS)
-    subprocess.run(["cc", "-O2", "-o", place / "calls", place / "calls.c"], check=True)
-    print("one call, ns                     in the bitmap   filtered")
-    for name, words in (("no filter", []), ("seclude", ["ours"]), *([("libseccomp O2", ["o2"])] if compared else [])):
-        done = subprocess.run([place / "calls", *(place / word for word in words)], capture_output=True, text=True, check=True)
-        plain, filtered = map(float, done.stdout.split())
-        print(f"  {name:28} {plain:15.0f} {filtered:10.0f}")
+            slow, fast = (bytes.fromhex(raw) for raw in theirs["filters"][name])
+            filters |= {"libseccomp O2": fast, "libseccomp O1": slow}
+            for raw in (slow, fast):
+                other = from_program(Program.from_bytes(raw, "little"))
+                assert all(built.decision.of_call(X86_64, number) is other.of_call(X86_64, number) for number in range(512))
+        print(f"{name}: " + ", ".join(f"{one} {len(raw) // 8} instructions" for one, raw in filters.items()))
+        table = native().calls()
+        compared(place, filters, [(label, table[call], arguments, kind) for label, call, arguments, kind in chosen], CALL_ROUNDS)
 
 
 if __name__ == "__main__":
