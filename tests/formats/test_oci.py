@@ -30,7 +30,7 @@ def answers(raw, runtime="crun", native="x86_64"):
 
     def ask(call, *args, on=native):
         one = arch(on)
-        words = [one.number(call) if isinstance(call, str) else call, one.token, 0, 0]
+        words = [one.calls()[call] if isinstance(call, str) else call, one.token, 0, 0]
         for value in (*args, *(0,) * (6 - len(args))):
             words += [value & 0xFFFFFFFF, value >> 32]
         return decision.value(words)
@@ -115,7 +115,7 @@ def test_whole_registers_on_64_bits_low_words_on_32():
 def test_the_stub_of_runc():
     raw = profile(rule("read exit_group", "SCMP_ACT_ALLOW"), rule("statx", "SCMP_ACT_ERRNO"))
     runc, crun = answers(raw, "runc"), answers(raw)
-    statx = arch("x86_64").number("statx")
+    statx = arch("x86_64").calls()["statx"]
     assert [runc("statx"), runc(statx + 1), runc(100)] == [EPERM, ENOSYS, EPERM]
     assert [crun(statx + 1), runc(0x40000000), runc(0x80000000), runc(0xFFFFFFFF)] == [EPERM, 0, ENOSYS, EPERM]
     assert answers(profile(rule("read exit_group"), architectures=[]), "runc")(500) == EPERM

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from seclude.analysis.lint_view import Hit, Subject, View
-    from seclude.decision.nodes import Node
 
+_PTRACE_ATTACH = 16  # linux/ptrace.h
 __all__ = ["HANDLES", "KERNEL_CODE", "MOUNT", "SURFACE"]
 
 HANDLES = "open_by_handle_at name_to_handle_at"
@@ -58,13 +58,13 @@ _IN_A_RING = (
 def ptrace(subject: Subject) -> Iterator[Hit]:
     """Tracing."""
     for view in subject.views:
-        found = list(view.hit("other processes can be traced", "ptrace", _beyond_zero(view, "ptrace")))
+        text = "other processes can be traced"
+        request = _first(view, "ptrace")
+        for test in (view.equal("ptrace", request, _PTRACE_ATTACH), view.test("ptrace", request, FULL, 1, FULL)):
+            found = list(view.hit(text, "ptrace", test))
+            if found:
+                break
         yield from found or view.hit("tracing can be asked for", "ptrace", severity=LOW)
-
-
-def _beyond_zero(view: View, call: str) -> Node:
-    one = view.parameter(call, "op") or view.parameter(call, "request")
-    return view.test(call, one.name, FULL, 1, FULL) if one is not None else TRUE
 
 
 @rule(
