@@ -14,6 +14,7 @@ from pygments import token
 from pygments.lexer import RegexLexer, words
 
 from seclude import abi, policy
+from seclude.analysis.lint_rules import RULES, SEVERITIES
 from seclude.cli import main
 from seclude.policy import parser
 
@@ -91,12 +92,23 @@ def architectures() -> Iterable[str]:
         yield f"| `{arch.name}` | `{arch.token_name}` `{arch.token:#010x}` | {arch.bits} | {arch.byteorder} | {len(arch.calls())} | {aliases} |"
 
 
+def lints() -> Iterable[str]:
+    """Each lint rule: what is asked, why, what to do."""
+    for rule in RULES.values():
+        yield f"## {rule.id} `{rule.name}`\n"
+        others = "".join(f", {SEVERITIES[severity]} for a {use}" for use, severity in rule.contexts.items())
+        yield f"Severity: {SEVERITIES[rule.severity]}{others}. {rule.question}\n"
+        yield f"**Why.** {rule.why}\n"
+        yield f"**What to do.** {rule.fix}\n"
+
+
 FRAGMENTS: dict[str, Callable[[], Iterable[str]]] = {
     "grammar.md": grammar,
     "presets.md": presets,
     "groups.md": groups,
     "commands.md": commands,
     "architectures.md": architectures,
+    "lints.md": lints,
 }
 
 

@@ -210,7 +210,8 @@ def _finding(subject: Subject, rule: Rule, hits: list[Hit], policy: Policy | Non
         if policy is not None:
             from seclude.analysis.lint_places import place_of
 
-            place = place_of(policy, _meant(shown) if rule.id == "L12" else shown)
+            # What should have denied it is the place to mend: a rule, or else what permits it.
+            place = (rule.id == "L12" and place_of(policy, _meant(shown), rules_only=True)) or place_of(policy, shown)
     calls = tuple(dict.fromkeys(hit.call for hit in hits if hit.call))
     archs = tuple(dict.fromkeys(hit.arch.name for hit in hits if hit.arch is not None))
     usual = rule.severity_in(subject.profile)

@@ -147,19 +147,26 @@ def _gone(calls: list[str], finding: Finding, lines: list[str]) -> Iterator[str]
     where = f"on {', '.join(finding.archs)}: " if finding.id == "L06" else ""
     first = next((index for index, line in enumerate(lines) if _RULE_LINE.match(line)), len(lines))
     for group in (calls, *([call] for call in calls if len(calls) > 1)):
-        rest = list(lines)
-        for index, line in enumerate(rest):
-            if not re.match(r"\s*(?:on\b[^:]*:\s*)?(?:allow|log)\b", line):
-                continue
-            code, mark, comment = line.partition("#")
-            for call in group:
-                code = re.sub(rf",\s*{call}\b(?!\s*\()", "", code)
-                code = re.sub(rf"\b{call}\b(?!\s*\()\s*,\s*", "", code)
-                code = re.sub(rf"^\s*(?:on\b[^:]*:\s*)?(?:allow|log)\s+{call}\s*$", "", code)
-            rest[index] = code + mark + comment
+        rest: list[str] = []
+        for index, line in enumerate(lines):
+            kept = _without(line, group)
+            if kept is not None or index < first:
+                rest.append(line if kept is None else kept)
         added = f"{where}errno(ENOSYS) {', '.join(group)}"
         for body in (lines, rest):
             yield "\n".join([*body[:first], added, *body[first:]])
+
+
+def _without(line: str, calls: list[str]) -> str | None:
+    """A rule's line that does not name the calls any more; None where nothing is left of it."""
+    if not re.match(r"\s*(?:on\b[^:]*:\s*)?(?:allow|log)\b", line):
+        return line
+    code, mark, comment = line.partition("#")
+    for call in calls:
+        code = re.sub(rf",\s*{call}\b(?!\s*\()", "", code)
+        code = re.sub(rf"\b{call}\b(?!\s*\()\s*,\s*", "", code)
+        code = re.sub(rf"^\s*(?:on\b[^:]*:\s*)?(?:allow|log)\s+{call}\s*$", "", code)
+    return code + mark + comment if (code + mark).strip() else None
 
 
 def _with(lines: list[str], index: int, line: str) -> str:

@@ -81,13 +81,18 @@ def _of_text(file: str, text: str) -> Iterator[Suppression]:
         yield Suppression(rules, reason.strip(), span, not line[: match.start()].strip(), fault)
 
 
-def place_of(policy: Policy, call: SystemCall) -> Span | None:
-    """Where the policy decides this call: the call in its rule, a header line, or None where a built-in default does."""
+def place_of(policy: Policy, call: SystemCall, *, rules_only: bool = False) -> Span | None:
+    """Where the policy decides this call: the call in its rule, a header line, or None where a built-in default does.
+
+    ``rules_only``: None where no rule does.
+    """
     from seclude.policy import evaluate
 
     try:
         outcome = evaluate(policy, call.token, call.number, call.args, call.ip)
     except UsageError:
+        return None
+    if outcome.rule is None and rules_only:
         return None
     if outcome.rule is None:
         word = outcome.reason if outcome.reason != "multiplexer" else ""
