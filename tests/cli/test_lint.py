@@ -87,3 +87,50 @@ def test_explain(write, capsys):
     assert main(["explain", name, "sokcet"]) == 125
     assert "did you mean 'socket'" in capsys.readouterr().err
     assert main(["explain"]) == 125
+
+
+def test_a_filter_that_the_kernel_refuses(tmp_path, capsys):
+    path = tmp_path / "bad.bpf"
+    path.write_bytes(bytes([0x20, 0, 0, 0, 3, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0]))
+    assert main(["lint", "--json", str(path)]) == 1
+    (finding,) = json.loads(capsys.readouterr().out)["findings"]
+    assert (finding["rule"], finding["severity"], finding["witness"]) == ("L39", "critical", None)
+    assert finding["instruction"] == {"program": 0, "index": 0}
+
+
+def test_skipped_names_are_said(write, capsys):
+    profile = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read", "no_such_call"], "action": "SCMP_ACT_ALLOW"}]}
+    assert main(["explain", write(json.dumps(profile), "profile.json"), "read"]) == 0
+    assert "'no_such_call' is no system call" in capsys.readouterr().err
+
+
+@pytest.mark.live
+def test_a_live_process(capsys):
+    import subprocess
+
+    from support import need_program, need_root
+
+    need_root()
+    victim = subprocess.Popen([need_program("python3"), "-c", _STRICTER], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+    assert victim.stdout is not None
+    assert victim.stdout.readline() == "ready\n"
+    try:
+        assert main(["explain", f"pid:{victim.pid}", "getppid"]) == 0
+        assert "getppid → ERRNO(EPERM)" in capsys.readouterr().out
+        assert main(["lint", "--rule", "L01", f"pid:{victim.pid}"]) == 1
+    finally:
+        victim.kill()
+        victim.communicate()
+
+
+#: loads "getppid fails" and waits
+_STRICTER = """
+import ctypes, struct, sys
+code = struct.pack("<" + "HBBI" * 4, 0x20, 0, 0, 0, 0x15, 0, 1, 110, 0x06, 0, 0, 0x50001, 0x06, 0, 0, 0x7fff0000)
+buffer = ctypes.create_string_buffer(code)
+program = struct.pack("HxxxxxxQ", 4, ctypes.addressof(buffer))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.c_char_p(program), 0, 0) == 0
+print("ready", flush=True)
+sys.stdin.read()
+"""

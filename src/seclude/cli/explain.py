@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from seclude.cli.options import Command, Option
-from seclude.cli.sources import READ_OPTIONS, read_sources
+from seclude.cli.sources import READ_OPTIONS, read_sources, say_notes
 from seclude.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def main(arguments: Arguments) -> int:
     name, *calls = arguments.rest
     arguments.rest = [name]
     (source,) = read_sources(arguments, 1)
+    say_notes([source])
     named = arguments.text("arch")
     found = explain(source.decision, calls, policy=source.policy, home=abi.arch(named) if named else None)
     if arguments.flag("json"):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from seclude.analysis.lint import lint, severity_number
+from seclude.analysis.lint import lint, severity_number, unloadable
 from seclude.analysis.lint_formats import FORMATS, as_github, as_json, as_sarif, as_text, dumped
 from seclude.analysis.lint_rules import PROFILES, RULES, SEVERITIES
 from seclude.cli.options import Command, Option
-from seclude.cli.sources import READ_OPTIONS, read_sources
-from seclude.errors import UsageError
+from seclude.cli.sources import READ_OPTIONS, read_sources, say_notes
+from seclude.errors import FilterError, UsageError
 
 if TYPE_CHECKING:
     from seclude.analysis.lint import Report
@@ -58,10 +58,14 @@ def main(arguments: Arguments) -> int:
     form = "json" if arguments.flag("json") else arguments.text("format") or "text"
     fail_on = arguments.text("fail_on") or "low"
     least = severity_number(fail_on)
-    sources = _sources(arguments)
+    if not arguments.rest:
+        raise UsageError("seclude lint: name what to judge: a policy, a preset, or a filter", "see: seclude lint --help")
+    refused = _refused(arguments)
+    sources = read_sources(arguments, 0, len(arguments.rest))
+    say_notes(sources)
     if arguments.flag("fix"):
         return _fix(arguments, sources, form)
-    judged = _judged(arguments, sources)
+    judged = refused + (_judged(arguments, sources) if sources else [])
     failed = any(report.worst() >= least for _, report in judged)
     match form:
         case "json":
@@ -79,10 +83,32 @@ def main(arguments: Arguments) -> int:
     return int(failed)
 
 
-def _sources(arguments: Arguments) -> list[Source]:
-    if not arguments.rest:
-        raise UsageError("seclude lint: name what to judge: a policy, a preset, or a filter", "see: seclude lint --help")
-    return read_sources(arguments, 1, len(arguments.rest))
+def _refused(arguments: Arguments) -> list[tuple[str, Report]]:
+    """The inputs that are filters which the kernel would refuse, each with that as its findings; they are taken from the arguments."""
+    from seclude.analysis.source import read_source
+
+    if arguments.all("from") or arguments.flag("stack") or arguments.flag("fix"):
+        return []
+    out = []
+    for name in [name for name in arguments.rest if name != "-" and not name.startswith("pid:")]:
+        try:
+            read_sources(_only(arguments, name), 1)
+        except FilterError:
+            try:
+                program = read_source(name, arch=arguments.text("arch"), byteorder=arguments.text("byteorder")).program
+            except FilterError:
+                continue  # no filter at all: its own reader says so
+            report = unloadable([program])
+            if report.findings:
+                out.append((name, report))
+                arguments.rest.remove(name)
+    return out
+
+
+def _only(arguments: Arguments, name: str) -> Arguments:
+    one = type(arguments)()
+    one.values, one.ordered, one.rest = arguments.values, arguments.ordered, [name]
+    return one
 
 
 def _judged(arguments: Arguments, sources: list[Source]) -> list[tuple[str, Report]]:

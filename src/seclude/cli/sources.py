@@ -15,7 +15,7 @@ from seclude.cli.options import Option
 from seclude.errors import FilterError, InputError, KernelError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from seclude.bpf import Program
     from seclude.cli.options import Arguments
@@ -30,6 +30,7 @@ __all__ = [
     "Source",
     "read_sources",
     "require_output",
+    "say_notes",
     "usual_order",
     "write_file",
     "write_filter",
@@ -115,6 +116,15 @@ def read_sources(arguments: Arguments, least: int, most: int | None = None) -> l
     return [_read(name, kinds[min(i, len(kinds) - 1)] if kinds else None, native, byteorder, runtime) for i, name in enumerate(names)]
 
 
+def say_notes(sources: Iterable[Source]) -> None:
+    """Print on stderr what is worth knowing about how inputs were read."""
+    from seclude.errors import printable
+
+    for source in sources:
+        for note in source.notes:
+            sys.stderr.write(f"seclude: note: {printable(f'{source.name}: {note}')}\n")
+
+
 def _read(name: str, kind: str | None, native: str | None, byteorder: str | None, runtime: str) -> Source:
     from seclude.policy import PRESETS, load
 
@@ -173,7 +183,9 @@ def _of_process(name: str) -> Source:
             raise KernelError(f"{name}: thread {thread.tid}: {thread.problem}")
     stacks = {thread.filters for thread in found.threads}
     if len(stacks) != 1:
-        raise InputError(f"{name}: its threads have {len(stacks)} different stacks of filters", f"see them with: seclude dump --pid {number}")
+        raise InputError(
+            f"{name}: its threads have {len(stacks)} different stacks of filters", f"see them with: seclude dump --pid {number}"
+        )
     programs = stacks.pop()
     if not programs:
         raise InputError(f"{name}: no filter is installed in this process")
