@@ -1,8 +1,8 @@
 """A real headless Chromium for tests, driven over a pipe by the DevTools protocol with nothing but the standard library.
 
 ``--remote-debugging-pipe``: the browser reads commands from its descriptor 3 and writes answers and events to 4, each a JSON text ended by a zero
-byte. No port is opened, so nothing races for one. Every wait is for an event or an answer, never for time to pass; a watchdog kills a browser that
-hangs, and then the pipe ends.
+byte. No port is opened, so nothing races for one. Every wait is for an event or an answer, never for time to pass; a browser that says nothing at
+all for a minute fails the test.
 """
 
 from __future__ import annotations
@@ -11,40 +11,57 @@ import base64
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
 import tempfile
-import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from support import need_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 __all__ = ["Page", "open_page"]
 
-#: seconds after which a browser is taken to hang
+#: seconds of silence after which a browser is taken to hang
 PATIENCE = 60.0
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--remote-debugging-pipe", "--hide-scrollbars", "about:blank",
 )  # fmt: skip
-_KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+_KEYS = {
+    "Tab": 9,
+    "Enter": 13,
+    "Escape": 27,
+    " ": 32,
+    "End": 35,
+    "Home": 36,
+    "ArrowLeft": 37,
+    "ArrowUp": 38,
+    "ArrowRight": 39,
+    "ArrowDown": 40,
+}
 
 
 class Page:
     """One page. ``events`` are all that came so far, (method, parameters)."""
 
     def __init__(self, read: int, write: int) -> None:
-        self._read = os.fdopen(read, "rb", buffering=1 << 16)
+        self._read = read
         self._write = os.fdopen(write, "wb", buffering=0)
+        self._buffer = b""
         self._number = 0
         self._session: str | None = None
         self._answers: dict[int, dict[str, Any]] = {}
         self.events: list[tuple[str, dict[str, Any]]] = []
+
+    def close(self) -> None:
+        """Let go of the pipes."""
+        os.close(self._read)
+        self._write.close()
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One command and its result."""
@@ -62,10 +79,13 @@ class Page:
         return result
 
     def _receive(self) -> None:
-        raw = bytearray()
-        while (byte := self._read.read(1)) != b"\0":
-            assert byte, "the browser ended, or hung and was killed"
-            raw += byte
+        while b"\0" not in self._buffer:
+            ready, _, _ = select.select([self._read], [], [], PATIENCE)
+            assert ready, f"the browser has said nothing for {PATIENCE:g} s"
+            more = os.read(self._read, 1 << 20)
+            assert more, "the browser ended"
+            self._buffer += more
+        raw, _, self._buffer = self._buffer.partition(b"\0")
         message = json.loads(raw)
         if "id" in message:
             self._answers[message["id"]] = message
@@ -87,6 +107,7 @@ class Page:
         """Take the browser's first page, and listen to all that could go wrong in it."""
         target = next(one for one in self.call("Target.getTargets")["targetInfos"] if one["type"] == "page")
         self._session = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
+        self.call("Emulation.setFocusEmulationEnabled", enabled=True)
         for domain in ("Page", "Runtime", "Log", "Network", "Security"):
             self.call(f"{domain}.enable")
 
@@ -114,7 +135,7 @@ class Page:
         """A key, pressed and released as a person does it."""
         if key in _KEYS:
             code = {"key": key, "code": key, "windowsVirtualKeyCode": _KEYS[key]}
-            down = {**code, "text": "\r"} if key == "Enter" else code
+            down = {**code, "text": {"Enter": "\r"}.get(key, key)} if key in ("Enter", " ") else code
         else:
             code = {"key": key}
             down = {**code, "text": key}
@@ -182,20 +203,13 @@ def open_page() -> Iterator[Page]:
     os.close(browser_reads)
     os.close(browser_writes)
 
-    def end() -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-    watchdog = threading.Timer(PATIENCE, end)
-    watchdog.start()
     page = Page(we_read, we_write)
     try:
         page.attach()
         yield page
     finally:
-        watchdog.cancel()
-        end()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        page._read.close()
-        page._write.close()
+        page.close()
         shutil.rmtree(profile, ignore_errors=True)

@@ -3,8 +3,8 @@
     html = report([Input("container", decision, policy=policy)])
 
 The page is a single text: styles and script are inside, nothing is loaded from anywhere, and a content security policy forbids it, whatever a
-name in a policy may try. All that came from inputs is escaped by the templating library, whose escaping is on for the whole page; what is drawn
-is drawn from it. The same inputs give the same page, byte for byte.
+name in a policy may try. All that came from inputs is escaped by the templating library, whose escaping is on for the whole page, and
+every character that is not printable is spelled out. The same inputs give the same page, byte for byte.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class _Side:
     kind: str
     archs: tuple[str, ...]
     foreign: tuple[Way, ...]
-    default: str
+    default: tuple[str, str]
     program: Program | None
     compiled: bool
     fault: str
@@ -93,7 +93,7 @@ def report(inputs: Sequence[Input], *, home: Architecture | None = None) -> str:
     archs = shown_architectures(decisions, listed, home)
     tables = [table(decisions, arch) for arch in archs]
     sides = [_side(one, letter, archs, home) for one, letter in zip(inputs, "AB", strict=False)]
-    rows = change_rows(difference(*decisions)) if len(inputs) == 2 else []
+    rows = change_rows(difference(*decisions), archs) if len(inputs) == 2 else []
     style, script = _asset("report.css"), _asset("report.js")
     text: str = page.render(
         sides=sides,
@@ -107,7 +107,6 @@ def report(inputs: Sequence[Input], *, home: Architecture | None = None) -> str:
         severities=SEVERITIES,
         action_text=action_text,
         kind_of_value=kind_of_value,
-        printable=printable,
         shown_call=shown_call,
         style=style,
         script=script,
@@ -134,24 +133,25 @@ def _side(one: Input, letter: str, archs: list[Architecture], home: Architecture
             program, compiled = compile_decision(one.decision, one.byteorder, order=order), True
         except (BudgetError, FilterError) as error:
             fault = str(error)
-    own = [arch for arch in archs if one.decision.of_token(arch.token) is not one.decision.of_token(NO_TOKEN)]
+    known = shown_architectures([one.decision], one.policy.architectures if one.policy is not None else (), home)
+    own = [arch for arch in known if one.decision.of_token(arch.token) is not one.decision.of_token(NO_TOKEN)]
     graph = flow_graph(program, one.decision, own or [home]) if program is not None else None
     return _Side(
         letter,
-        printable(one.name),
+        one.name,
         one.kind,
         tuple(arch.name for arch in own),
         _foreign(one.decision),
         _default(one, (own or [home])[0]),
         program,
         compiled,
-        printable(fault),
+        fault,
         certify(program, one.decision, [(own or [home])[0]], "blend") if program is not None else None,
         # A program that we made has no faults of its own to be found.
         lint(one.decision, [one.program] if one.program is not None else [], policy=one.policy, home=home),
         graph,
         annotated(program, home if not own else None) if program is not None and len(program) <= _LISTED else "",
-        printable("\n".join(text for _, text in one.policy.sources[:1])) if one.policy is not None else "",
+        "\n".join(text for _, text in one.policy.sources[:1]) if one.policy is not None else "",
     )
 
 
@@ -161,22 +161,23 @@ def _foreign(decision: Decision) -> tuple[Way, ...]:
     return ways(node, None, "") if not 8 <= node.level < 16 else ()
 
 
-def _default(one: Input, arch: Architecture) -> str:
-    """The answer of a policy's ``default`` line, or what a number that no table names gets."""
+def _default(one: Input, arch: Architecture) -> tuple[str, str]:
+    """A policy's ``default`` line; of what has none, the answer to a number that no table names."""
     if one.policy is not None:
-        return str(one.policy.effective.default)
+        return "Default", str(one.policy.effective.default)
     free = next(number for number in range(arch.x32_bit + 4000, arch.x32_bit, -1) if number not in set(arch.calls().values()))
     node = one.decision.of_call(arch.token, free)
-    return "depends on arguments" if node.kids else action_text(node.value, arch)
+    return "Unknown calls", "depends on arguments" if node.kids else action_text(node.value, arch)
 
 
-def _grouped(rows: list[ChangeRow]) -> list[tuple[str, str, list[ChangeRow]]]:
+def _grouped(rows: list[ChangeRow]) -> list[tuple[str, str, str, list[ChangeRow]]]:
+    """The differences by which side permits more: (anchor, title, how a sentence says it, rows)."""
     return [
-        (key, title, found)
-        for key, title, sign in (
-            ("only-b", "B permits more", "+"),
-            ("only-a", "A permits more", "-"),
-            ("other", "Same class, another answer", "~"),
+        (key, title, phrase, found)
+        for key, title, phrase, sign in (
+            ("only-a", "Only A lets through", "A lets more through", "-"),
+            ("only-b", "Only B lets through", "B lets more through", "+"),
+            ("other", "The same is let through, but the answer is another", "only the answer is another", "~"),
         )
         if (found := [row for row in rows if row.sign == sign])
     ]
@@ -196,9 +197,19 @@ def _template() -> Any:
     try:
         import jinja2
     except ImportError:
-        raise UsageError("reports need the templating library Jinja2", "install the extra: pip install 'seclude[report]'") from None
+        raise UsageError("reports need the templating library Jinja2, which is not installed: pip install 'seclude[report]'") from None
+
+    def shown(value: Any) -> Any:
+        # Markup is what macros made, of values that came by here, and the package's own style and script.
+        return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_asset), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FunctionLoader(_asset),
+        autoescape=True,
+        finalize=shown,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     return environment.get_template("report.html")
 

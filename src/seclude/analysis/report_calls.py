@@ -28,7 +28,21 @@ if TYPE_CHECKING:
     from seclude.decision.nodes import Node
     from seclude.decision.value import Decision
 
-__all__ = ["KINDS", "NO_TOKEN", "Call", "FamilyCalls", "Kind", "Rest", "Table", "TierCalls", "Way", "kind_of", "kind_of_value", "shown_architectures", "table"]
+__all__ = [
+    "KINDS",
+    "NO_TOKEN",
+    "Call",
+    "FamilyCalls",
+    "Kind",
+    "Rest",
+    "Table",
+    "TierCalls",
+    "Way",
+    "kind_of",
+    "kind_of_value",
+    "shown_architectures",
+    "table",
+]
 
 #: a token that no architecture has: what happens to it happens to all that a filter does not list
 NO_TOKEN = 0x7FFF_FFFE
@@ -52,7 +66,7 @@ KINDS = {
         Kind("allowed", "✓", "allowed", "with any arguments"),
         Kind("partly", "◐", "allowed with conditions", "some arguments are let through"),
         Kind("asked", "?", "asked", "a listener or a tracer decides"),
-        Kind("refused", "–", "refused", "the call fails, or raises SIGSYS"),
+        Kind("refused", "−", "refused", "the call fails, or raises SIGSYS"),  # noqa: RUF001 - a minus sign, as wide as the others
         Kind("killed", "✕", "killed", "the thread or the process ends"),
     )
 }
@@ -176,21 +190,20 @@ def _unknown(value: int) -> bool:
 
 
 def shown_architectures(decisions: Sequence[Decision], listed: Iterable[Architecture], home: Architecture) -> list[Architecture]:
-    """The architectures worth a table: those listed, and those that a decision treats unlike an unknown one; ``home`` where there are none."""
-    wanted = list(listed)
-    for arch in ALL:
-        if arch in wanted:
-            continue
-        for decision in decisions:
-            below = decision.of_token(arch.token)
-            if below is decision.of_token(NO_TOKEN):
-                continue
-            # x32 shares the token of x86_64: it has a table where some call of it is let through.
-            if not arch.x32_bit or any(kind_of(decision.of_call(arch.token, nr)) not in ("refused", "killed") for nr in arch.calls().values()):
-                wanted.append(arch)
-                break
-    order = {arch: index for index, arch in enumerate(ALL)}
-    return sorted(wanted or [home], key=lambda arch: order.get(arch, len(order)) if arch is not home else -1)
+    """The architectures worth a table: those listed, and those that a decision treats unlike an unknown one. ``home`` comes first, and alone where
+    there are none.
+    """
+    wanted = set(listed) | {arch for arch in ALL if any(_told_apart(decision, arch) for decision in decisions)}
+    return sorted(wanted or {home}, key=lambda arch: (arch is not home, ALL.index(arch)))
+
+
+def _told_apart(decision: Decision, arch: Architecture) -> bool:
+    if decision.of_token(arch.token) is decision.of_token(NO_TOKEN):
+        return False
+    # x32 shares the token of x86_64: it has a table where some call of it is let through.
+    return not arch.x32_bit or any(
+        kind_of(decision.of_call(arch.token, number)) not in ("refused", "killed") for number in arch.calls().values()
+    )
 
 
 def table(decisions: Sequence[Decision], arch: Architecture) -> Table:
@@ -268,9 +281,7 @@ def _rest(decisions: Sequence[Decision], arch: Architecture) -> Iterator[Rest]:
         else:
             pieces.append((first, last, nodes))
     for first, last, nodes in pieces:
-        yield Rest(
-            _numbers(arch, first, last), tuple(ways(node, arch, "") for node in nodes), any(node is not nodes[0] for node in nodes)
-        )
+        yield Rest(_numbers(arch, first, last), tuple(ways(node, arch, "") for node in nodes), any(node is not nodes[0] for node in nodes))
 
 
 def _own(arch: Architecture, number: int) -> bool:

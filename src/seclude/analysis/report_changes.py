@@ -9,6 +9,9 @@ from seclude.bpf.names import action_text
 from seclude.decision.changes import changes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from seclude.abi import Architecture
     from seclude.decision.changes import Change
     from seclude.decision.compare import Difference
 
@@ -30,9 +33,11 @@ class ChangeRow(NamedTuple):
     witness: str
 
 
-def change_rows(difference: Difference) -> list[ChangeRow]:
-    """Every difference. Raises `BudgetError`."""
-    return [_row(change) for change in changes(difference)]
+def change_rows(difference: Difference, archs: Sequence[Architecture]) -> list[ChangeRow]:
+    """Every difference, those of ``archs`` first and in their order. Raises `BudgetError`."""
+    order = {arch: index for index, arch in enumerate(archs)}
+    found = sorted(changes(difference), key=lambda change: order.get(change.arch, len(order)) if change.arch else len(order))
+    return [_row(change) for change in found]
 
 
 def _row(change: Change) -> ChangeRow:

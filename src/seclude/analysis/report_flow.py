@@ -6,7 +6,7 @@ are drawn only where a reader has to follow one. Returns are written where they 
 their own with arrows from everywhere.
 
 Layers go from left to right: a box stands one layer behind the last box that leads to it. Within the layers boxes are placed as a tidy tree: each
-box belongs to one of those that lead to it; it stands beside the middle of its own, and no two families overlap. Arrows that are not
+box belongs to one of those that lead to it, and families keep their order in every layer, so arrows of the tree do not cross. Arrows that are not
 the tree's are drawn under the boxes.
 
 Weights come from running the program on calls: for each call of the architectures' tables, one for each way that it can go. ``calls`` of an arrow is
@@ -56,6 +56,7 @@ _HEAD = 20
 _GAP_X = 92
 _GAP_Y = 14
 _LONGEST = 46
+_REMARK = 32
 
 
 class Exit(NamedTuple):
@@ -81,9 +82,14 @@ class Row(NamedTuple):
         return self.text if len(self.text) <= _LONGEST else self.text[: _LONGEST - 1] + "…"
 
     @property
+    def noted(self) -> bool:
+        """Whether there is room for the remark beside the words; otherwise it is shown on pointing."""
+        return 0 < len(self.remark) <= _REMARK
+
+    @property
     def width(self) -> float:
         exits = sum(len(one.answer) + len(one.when) + len(str(one.calls)) + 6 for one in self.exits)
-        return (5 + len(self.shown) + exits) * _CHARACTER
+        return (3 + len(self.shown) + (len(self.remark) + 2 if self.noted else 0) + exits) * _CHARACTER
 
 
 @dataclass(slots=True)
@@ -97,6 +103,7 @@ class Arrow:
     path: str = ""
     x: float = 0
     y: float = 0
+    anchor: str = "start"
 
     @property
     def width(self) -> float:
@@ -244,7 +251,7 @@ def _box(start: int, program: Program, counts: _Counts, texts: list[str], notes:
         targets = _targets(pc, code, jt, jf, k)
         if len(targets) == 1:
             box.rows.append(Row(pc, texts[pc], notes[pc], ()))
-            onward = targets
+            onward: tuple[int, ...] = targets
         else:
             holds, fails = targets
             text = texts[pc]
@@ -304,7 +311,7 @@ def _place(boxes: list[Box]) -> tuple[float, float]:
     for box in boxes:
         box.x = lefts[box.layer]
     for box in boxes:
-        _draw_arrows(box, by_start)
+        _draw_arrows(box, by_start, parents)
     return lefts[-1] + columns[-1] + _PAD, height
 
 
@@ -313,25 +320,26 @@ def _title(box: Box) -> str:
 
 
 def _tidy(boxes: list[Box], children: dict[int, list[Box]]) -> float:
-    """Vertical places: a family takes as much room as its members need, or as its head."""
-    room: dict[int, float] = {}
-    for box in reversed(boxes):
-        own = sum(room[child.start] for child in children.get(box.start, ()))
-        room[box.start] = max(box.height + _GAP_Y, own)
-    tops = {boxes[0].start: float(_PAD)}
-    for box in boxes:
-        top = tops[box.start]
-        kids = children.get(box.start, [])
-        inside = sum(room[child.start] for child in kids)
-        at = top + (room[box.start] - inside) / 2
-        for child in kids:
-            tops[child.start] = at
-            at += room[child.start]
-        box.y = top + (room[box.start] - _GAP_Y - box.height) / 2
-    return room[boxes[0].start] + 2 * _PAD
+    """Vertical places. Families keep their order in every layer, so the tree's arrows never cross; each box stands as high as its layer is free,
+    yet no higher than the box it belongs to.
+    """
+    free: dict[int, float] = {}
+    layer = [boxes[0]]
+    boxes[0].y = _PAD
+    bottom = 0.0
+    while layer:
+        bottom = max(bottom, layer[-1].y + layer[-1].height)
+        following = []
+        for box in layer:
+            for child in children.get(box.start, ()):
+                child.y = max(free.get(child.layer, 0), box.y)
+                free[child.layer] = child.y + child.height + _GAP_Y
+                following.append(child)
+        layer = following
+    return bottom + _PAD
 
 
-def _draw_arrows(box: Box, by_start: dict[int, Box]) -> None:
+def _draw_arrows(box: Box, by_start: dict[int, Box], parents: dict[int, Box]) -> None:
     x = box.x + box.width
     last = box.baseline(len(box.rows) - 1) - 4
     for index, arrow in enumerate(box.arrows):
@@ -340,5 +348,8 @@ def _draw_arrows(box: Box, by_start: dict[int, Box]) -> None:
         end_x, end_y = target.x - 5, target.y + _HEAD / 2 + 1
         bend = min(_GAP_X * 0.6, (end_x - x) / 2)
         arrow.path = f"M{x:.0f} {y:.0f}C{x + bend:.0f} {y:.0f} {end_x - bend:.0f} {end_y:.0f} {end_x:.0f} {end_y:.0f}"
-        # Beside the beginning, on the side that the other arrow does not take.
-        arrow.x, arrow.y = x + 5, y - 5 if index == 0 else y + 12
+        if parents.get(target.start) is box:
+            # Only one arrow of the tree ends here: its label stands at the end, on the side that the arrow does not come from.
+            arrow.x, arrow.y, arrow.anchor = end_x - 8, end_y + 12 if y < end_y else end_y - 5, "end"
+        else:
+            arrow.x, arrow.y = x + 5, y - 5 if index == 0 else y + 12

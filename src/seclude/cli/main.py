@@ -24,6 +24,7 @@ COMMANDS = {
     "decompile": "any filter as a policy",
     "lint": "judge a policy or a filter: what gets through that should not, each with a call that shows it",
     "explain": "what a policy or a filter does with calls, in words",
+    "report": "one or two filters on one self-contained HTML page",
     "policy": "list, show and check policies, presets and groups",
     "dump": "show the filters that a program installs, or that a live process has",
     "disasm": "print a filter as text that says what each instruction is about",

@@ -10,8 +10,8 @@ from seclude.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from seclude.cli.options import Arguments
     from seclude.analysis.report import Input
+    from seclude.cli.options import Arguments
     from seclude.cli.sources import Source
 
 __all__ = ["COMMAND", "main"]
@@ -33,6 +33,15 @@ The page needs the templating library of the extra 'report': pip install 'seclud
 exit codes: 0 written, 125 an input that cannot be read, a page that cannot be written, or usage
 """,
 )
+
+#: what a page calls the kinds of inputs
+_KINDS = {
+    "raw": "raw BPF",
+    "asm": "BPF assembly",
+    "listing": "listing of BPF",
+    "compiled": "compiled policy",
+    "oci": "OCI seccomp profile",
+}
 
 
 def main(arguments: Arguments) -> int:
@@ -71,5 +80,7 @@ def _default_name(names: list[str]) -> str:
 
 def _input(source: Source) -> Input:
     from seclude.analysis.report import Input
+    from seclude.policy import PRESETS
 
-    return Input(source.name, source.decision, source.about, source.policy, source.program, source.byteorder)
+    kind = "preset" if source.policy is not None and source.name in PRESETS else _KINDS.get(source.kind, source.kind)
+    return Input(source.name, source.decision, kind, source.policy, source.program, source.byteorder)

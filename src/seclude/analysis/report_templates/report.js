@@ -44,7 +44,7 @@
   for (const cell of all(".c")) {
     const row = document.getElementById("r" + cell.id.slice(1));
     const family = cell.closest(".family");
-    const text = [cell.getAttribute("aria-label"), one("h4", family).firstChild.data, row ? row.textContent : ""].join(" ").toLowerCase();
+    const text = [cell.getAttribute("aria-label"), one("h4 span", family).textContent, row ? row.textContent : ""].join(" ").toLowerCase();
     calls.push({ cell, row, family, text, kinds: cell.dataset.k.split(" ").concat(cell.classList.contains("d") ? ["d"] : []) });
   }
   const byCell = new Map(calls.map((call) => [call.cell, call]));
@@ -123,9 +123,11 @@
     const make = (name, text, style) => { const node = document.createElement(name); node.textContent = text; if (style) node.className = style; return node; };
     const nodes = [make("h4", cell.id.slice(cell.id.indexOf("-", 2) + 1))];
     const [, number, ...ways] = call.row.cells;
-    nodes.push(make("p", `number ${number.textContent}, ${one("h4", call.family).firstChild.data.trim().toLowerCase()}`, "sub"));
+    nodes.push(make("p", `number ${number.textContent}, ${one("h4 span", call.family).textContent.toLowerCase()}`, "sub"));
+    const alike = ways.length > 1 && ways[0].innerHTML === ways[1].innerHTML;
     for (const [index, way] of ways.entries()) {
-      if (ways.length > 1) nodes.push(make("h5", "AB"[index]));
+      if (alike && index) break;
+      if (ways.length > 1) nodes.push(make("h5", alike ? "A and B alike" : "AB"[index]));
       for (const line of way.children) {
         const copy = line.cloneNode(true);
         const tag = one(".tag", copy);
@@ -175,15 +177,11 @@
         resize();
       });
     }
-    // The beginning stands in the middle of the left side: show it.
-    const start = () => { const first = one(".box rect", drawing); canvas.scrollTop = first.y.baseVal.value * scale + first.height.baseVal.value / 2 - canvas.clientHeight / 2; };
-    graph.addEventListener("toggle", () => { if (graph.open) start(); }, { once: true });
-    if (graph.open) start();
   }
 
-  // ── on paper everything is open but the listings
+  // ── on paper all is open but what the picture says already, and the listings
   let closed = [];
-  addEventListener("beforeprint", () => { closed = all("details:not([open]):not(.listing)"); for (const details of closed) details.open = true; });
+  addEventListener("beforeprint", () => { closed = all("details:not([open]):not(.listing):not(.plain)"); for (const details of closed) details.open = true; });
   addEventListener("afterprint", () => { for (const details of closed) details.open = false; });
 
   if (tabs.length) choose(tabs[0]);
