@@ -50,6 +50,7 @@ lint: $(VENV)/.stamp-develop
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/lint-imports
+	$(BIN)/python tools/compile_presets.py --check
 
 types: $(VENV)/.stamp-develop
 	$(BIN)/mypy

@@ -20,39 +20,39 @@ def p300(mode, typed=False):
 @pytest.mark.slow
 def test_p300_blend():
     size, profile, uncached = p300("blend")
-    assert size <= 116
+    assert size <= 115
     assert profile <= 8.36
-    assert uncached <= 9.44
+    assert uncached <= 9.43
 
 
 @pytest.mark.slow
 def test_p300_profile():
     _, profile, _ = p300("profile")
-    assert profile <= 7.85
+    assert profile <= 7.843
 
 
 @pytest.mark.slow
 def test_p300_bitmap():
     size, _, uncached = p300("bitmap")
-    assert size <= 110
-    assert uncached <= 8.84  # the optimum of dispatch by JGE and JEQ
+    assert size <= 107
+    assert uncached <= 8.823  # 8.837 is the optimum of dispatch by JGE and JEQ where arguments are tested in a fixed order
 
 
 @pytest.mark.slow
 def test_p300_bitmap_with_typed_arguments():
     size, _, uncached = p300("bitmap", typed=True)
-    assert size <= 96
-    assert uncached <= 8.02
+    assert size <= 95
+    assert uncached <= 8.014
 
 
 def test_docker_uniform():
     built = build(docker(), optimize_for="uniform")
-    assert len(built) <= 246
-    assert docker_mean(load(bytes(built)), built.decision) <= 8.86
+    assert len(built) <= 245
+    assert docker_mean(load(bytes(built)), built.decision) <= 8.845
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("values", "most"), [(1, 660), (5, 1260)])
+@pytest.mark.parametrize(("values", "most"), [(1, 646), (5, 1252)])
 def test_many_argument_filters(values, most):
     built = build(one_argument_each(120, values))
     assert len(built) <= most

@@ -1,6 +1,6 @@
 """What remains after the dispatch: a diagram over the instruction pointer and the arguments, as blocks.
 
-Each word is loaded once on a path. Values with few runs become a search tree; sets closed under bits become JSET, or AND and
+Each word is loaded once on a path, in the order that `seclude.compiler.order` finds best. Values with few runs become a search tree; sets closed under bits become JSET, or AND and
 JEQ; what is left is split bit by bit, which always ends, since every test makes the diagram smaller.
 """
 
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from seclude.compiler.blocks import JEQ, JSET
 from seclude.compiler.dispatch import tree
+from seclude.compiler.order import EFFORT, Order, usual
 from seclude.compiler.weights import is_permitted
-from seclude.decision.nodes import END, LEVEL_SHIFT, LEVEL_WORD, WORD_LEVEL, make
+from seclude.decision.nodes import END, LEVEL_SHIFT, WORD_LEVEL, make
 from seclude.decision.parts import RUN_LIMIT, measure, runs, runs_of
 from seclude.decision.words import FULL
 
@@ -41,16 +42,20 @@ class Arguments:
         self.known: dict[Node, Block] = {}
         self.tested: dict[tuple[int, Node], Block] = {}
         self.permitted: dict[Node, bool] = {}
+        # Where size is all that counts, the order that diagrams share is the one that shares most code.
+        self.order = Order(EFFORT if size <= SIZE else 0)
 
     def block(self, node: Node) -> Block:
         """The code of ``node``: expects nothing in A."""
         found = self.known.get(node)
         if found is None:
-            if node.level == END:
+            if node in self.order.behind:
+                found = self.block(self.order.behind[node])
+            elif node.level == END:
                 found = self.blocks.ret(node.value)
             else:
-                word = LEVEL_WORD[node.level]
-                found = self.blocks.load(word, self.test(word, node))
+                word, turned = self.order.first(node)
+                found = self.blocks.load(word, self.test(word, turned))
             self.known[node] = found
         return found
 
@@ -109,18 +114,13 @@ class Arguments:
         return None
 
     def search(self, cut: Runs) -> Block:
-        """A search tree.
-
-        What is permitted counts, for programs repeat calls that work; a range a little more than a value, and what is left
-        open to the top (as ``!= 40`` leaves it) hardly, for the values that programs pass are small.
-        """
+        """A search tree. What is permitted counts, for programs repeat calls that work."""
         weights = []
         for first, last, kid in cut:
             permitted = self.permitted.get(kid)
             if permitted is None:
-                permitted = self.permitted[kid] = is_permitted(kid)
-            weight = 0.1 if last == FULL != first else 1 + (last - first).bit_length() / 4
-            weights.append(weight if permitted else 0.01)
+                permitted = self.permitted[kid] = is_permitted(self.order.behind.get(kid, kid))
+            weights.append(usual(first, last) if permitted else 0.01)
         return tree(cut, weights, self.block, self.blocks, size=self.size)
 
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 from seclude.bpf import constant_allow, converted_length
 from seclude.bpf.machine import run
+from seclude.compiler.order import ways
 from seclude.compiler.weights import Weights, is_permitted
-from seclude.decision.nodes import END, LEVEL_SHIFT, LEVEL_WORD, WORD_LEVEL
-from seclude.decision.parts import TooManyRunsError, runs
+from seclude.decision.nodes import END, LEVEL_SHIFT, LEVEL_WORD
 from seclude.decision.value import ARCH, NR
 
 if TYPE_CHECKING:
@@ -201,30 +201,10 @@ def _samples(node: Node, accepted: bool) -> Iterator[list[int]]:
             yield list(words)
             return
         word = LEVEL_WORD[node.level]
-        for value, kid in _ways(node, word):
+        for value, _, kid in ways(node, word, _SAMPLES):
             yield from walk(kid, [*words[:word], value, *words[word + 1 :]])
 
     yield from walk(node, [0] * 16)
-
-
-def _ways(node: Node, word: int) -> list[tuple[int, Node]]:
-    """A value of the word for each of its runs; where these are many, one for each place that it leads to."""
-    try:
-        return [(first, kid) for first, _, kid in runs(node, word, _SAMPLES)]
-    except TooManyRunsError:
-        below = WORD_LEVEL[word] + 8
-        found: dict[Node, int] = {}
-        todo, seen = [(node, 0)], {node}
-        while todo:
-            one, value = todo.pop()
-            for digit, kid in enumerate(one.kids):
-                reached = value | digit << LEVEL_SHIFT[one.level]
-                if kid.level >= below:
-                    found.setdefault(kid, reached)
-                elif kid not in seen:
-                    seen.add(kid)
-                    todo.append((kid, reached))
-        return [(value, kid) for kid, value in found.items()]
 
 
 def _needed(node: Node, words: Sequence[int]) -> int:
