@@ -229,3 +229,18 @@ def test_no_defect_is_said_twice():
     _, report = judge(Case("default allow\narch x86_64, x86\nx32 allow\nunknown allow\nbadarch allow\n"))
     texts = [(finding.id, finding.text) for finding in report.findings]
     assert len(texts) == len(set(texts))
+
+
+@pytest.mark.parametrize(("distance", "found"), [(3, False), (31, False), (32, True), (33, True)])
+def test_shifts_beyond_the_register(distance, found):
+    token = ((0x20, 0, 0, 4), (0x15, 1, 0, 0xC000003E), (0x06, 0, 0, 0x80000000))
+    shifted = (
+        (0x20, 0, 0, 0),
+        (0x01, 0, 0, distance),
+        (0x6C, 0, 0, 0),
+        (0x15, 0, 1, 8),
+        (0x06, 0, 0, 0x7FFF0000),
+        (0x06, 0, 0, 0x80000000),
+    )
+    _, report = judge(Case(token + shifted))
+    assert any("shifts by 32 or more" in finding.text for finding in report.findings) == found

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["dropped_data", "loads"]
 
 _ERRNO, _TRAP, _TRACE = 0x0005_0000, 0x0003_0000, 0x7FF0_0000
+_LSH_X, _RSH_X = 0x6C, 0x7C  # BPF_ALU | BPF_LSH | BPF_X
 _KNOWN_DATA = (_ERRNO, _TRAP, _TRACE)
 _DATA, _ALLOW = 0xFFFF, 0x7FFF_0000
 
@@ -98,6 +99,7 @@ def hygiene(subject: Subject) -> Iterator[Hit]:
                 answer = view.answer(call)
                 assert answer is not None
                 yield Hit("every program needs it sooner or later, and it is denied", call, view.arch, view.whole(call, TRUE))
+    yield from _shifts(subject)
     yield from _uncached(subject)
 
 
@@ -123,6 +125,25 @@ def _refused(subject: Subject) -> Iterator[Hit]:
     if total > 32768:
         text = f"the stack of filters is {total} instructions long as the kernel counts; it takes 32768"
         yield Hit(text, "", None, FALSE, CRITICAL, (len(subject.programs) - 1, 0))
+
+
+def _shifts(subject: Subject) -> Iterator[Hit]:
+    """Shifts by X where X is 32 or more for some call: the machine shifts by the low five bits."""
+    from seclude.decision.read import from_instructions
+
+    for which, program in enumerate(subject.programs):
+        code = [tuple(instruction) for instruction in program.instructions]
+        for pc, instruction in enumerate(code):
+            if instruction[0] not in (_LSH_X, _RSH_X):
+                continue
+            # In the shift's place, jump to a question at the end: X >= 32? What answers yes are the calls.
+            asked = [(0x06, 0, 0, 0) if one[0] & 7 == 6 else one for one in code]
+            asked[pc] = (0x05, 0, 0, len(code) - pc - 1)
+            asked += [(0x87, 0, 0, 0), (0x35, 0, 1, 32), (0x06, 0, 0, _ALLOW), (0x06, 0, 0, 0)]
+            decision = from_instructions(asked, program.byteorder)  # type: ignore[arg-type]
+            inside = map_leaves(decision.root, lambda node: boolean(node.value == _ALLOW))
+            if inside is not FALSE:
+                yield Hit("shifts by 32 or more, of which the machine takes the remainder by 32", "", None, inside, None, (which, pc))
 
 
 def _uncached(subject: Subject) -> Iterator[Hit]:
