@@ -15,7 +15,7 @@ def docker_profile() -> bytes:
     rules = []
     for action, call, conditions in facts["rules"]:
         name, _, number = action.partition("(")
-        rule = {"names": [call], "action": f"SCMP_ACT_{name}"}
+        rule: dict[str, object] = {"names": [call], "action": f"SCMP_ACT_{name}"}
         if number:
             rule["errnoRet"] = int(number[:-1])
         if conditions:
