@@ -20,7 +20,7 @@ from seclude.analysis.report import Input, report
 from seclude.analysis.report_calls import KINDS, kind_of, kind_of_value, shown_architectures, table
 from seclude.analysis.report_groups import FAMILIES, OTHERS, TIERS, family_of
 from seclude.bpf import assemble
-from seclude.decision import from_policy, from_program
+from seclude.decision import from_policy, from_program, stack
 from seclude.errors import UsageError
 from seclude.policy import GROUPS, PRESETS, evaluate, load, parse
 from support import run, run_python, seclude
@@ -318,9 +318,21 @@ def test_large_filters_are_reported_quickly():
 
 def test_raw_filter_is_shown_as_given_with_findings_at_its_instructions():
     program = assemble("A = arch\nif (A != ARCH_X86_64) goto bad\nreturn ALLOW\nbad:\nreturn ALLOW")
-    text = report([Input("open.bpf", from_program(program), program=program)])
+    text = report([Input("open.bpf", from_program(program), programs=(program,))])
     assert "as given" in text
     assert "critical" in text
+
+
+def test_a_stack_of_filters_is_shown_as_one_meaning_and_several_programs():
+    first = assemble("A = sys_number\nif (A == 101) goto no\nreturn ALLOW\nno:\nreturn ERRNO(EPERM)")
+    second = assemble("A = sys_number\nif (A == 165) goto no\nreturn ALLOW\nno:\nreturn KILL_PROCESS")
+    together = stack(from_program(first), from_program(second))
+    parsed = Parsed(report([Input("pid:7", together, "filters of a process", programs=(first, second), notes=("seen <b>",))], home=X86_64))
+    cells = {one["id"]: one["data-k"] for tag, one in parsed.elements if tag == "span" and "data-k" in one}
+    assert (cells["c-x86_64-ptrace"], cells["c-x86_64-mount"], cells["c-x86_64-read"]) == ("refused", "killed", "allowed")
+    assert [title for title in parsed.texts["h3"] if title.startswith("Filter")] == ["Filter 1 of 2", "Filter 2 of 2"]
+    assert len([one for one in parsed.all("svg") if one.get("class") == "flow"]) == 2
+    assert "seen <b>" in parsed.texts["p"]
 
 
 @pytest.mark.slow

@@ -48,7 +48,7 @@ def files(tmp_path_factory):
         "kinds": [written(EVERY_KIND, "kinds.seclude")],
         "hostile": [
             written(f"{EVERY_KIND}# {HOSTILE}\n", HOSTILE.replace("/", "|")),
-            Input(HOSTILE, from_program(program), HOSTILE, None, program),
+            Input(HOSTILE, from_program(program), HOSTILE, None, (program,)),
         ],
     }
     for name, inputs in pages.items():

@@ -28,7 +28,7 @@ from seclude.bpf.names import action_text
 from seclude.compiler.build import compile_decision
 from seclude.compiler.certificate import certify
 from seclude.decision import difference, same_to_kernel
-from seclude.errors import BudgetError, FilterError, UsageError, printable
+from seclude.errors import BudgetError, UsageError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,14 +49,27 @@ _LISTED = 1500
 
 
 class Input(NamedTuple):
-    """What is shown: a ``decision``, and the policy or the program that it came from, where there is one. ``kind`` says in a word what was read."""
+    """What is shown: a ``decision``, and the policy or the programs that it came from, where there are any.
+
+    ``kind`` says in a word what was read; ``programs`` are a stack of filters, the oldest first; ``notes`` are worth knowing about how it was read.
+    """
 
     name: str
     decision: Decision
     kind: str = ""
     policy: Policy | None = None
-    program: Program | None = None
+    programs: tuple[Program, ...] = ()
     byteorder: str = sys.byteorder
+    notes: tuple[str, ...] = ()
+
+
+class _Drawn(NamedTuple):
+    """One program of an input: its drawing, where it can be drawn, and its listing, "" where that is too long."""
+
+    title: str
+    program: Program
+    graph: Graph | None
+    listing: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +82,18 @@ class _Side:
     archs: tuple[str, ...]
     foreign: tuple[Way, ...]
     default: tuple[str, str]
-    program: Program | None
+    programs: tuple[_Drawn, ...]
     compiled: bool
     fault: str
     certificate: Certificate | None
     findings: Report
-    graph: Graph | None
-    listing: str
     source: str
+    notes: tuple[str, ...]
+
+    @property
+    def instructions(self) -> int:
+        """Of all programs together."""
+        return sum(len(one.program) for one in self.programs)
 
 
 def report(inputs: Sequence[Input], *, home: Architecture | None = None) -> str:
@@ -126,16 +143,23 @@ def _home(inputs: Sequence[Input]) -> Architecture:
 
 
 def _side(one: Input, letter: str, archs: list[Architecture], home: Architecture) -> _Side:
-    program, compiled, fault = one.program, False, ""
-    if program is None:
+    programs, fault = one.programs, ""
+    if not programs:
         try:
-            order = [arch.token for arch in archs]
-            program, compiled = compile_decision(one.decision, one.byteorder, order=order), True
-        except (BudgetError, FilterError) as error:
+            programs = (compile_decision(one.decision, one.byteorder, order=[arch.token for arch in archs]),)
+        except BudgetError as error:
             fault = str(error)
     known = shown_architectures([one.decision], one.policy.architectures if one.policy is not None else (), home)
     own = [arch for arch in known if one.decision.of_token(arch.token) is not one.decision.of_token(NO_TOKEN)]
-    graph = flow_graph(program, one.decision, own or [home]) if program is not None else None
+    drawn = [
+        _Drawn(
+            f"Filter {number} of {len(programs)}" if len(programs) > 1 else "",
+            program,
+            flow_graph(program, one.decision, own or [home]),
+            annotated(program, None if own else home) if len(program) <= _LISTED else "",
+        )
+        for number, program in enumerate(programs, 1)
+    ]
     return _Side(
         letter,
         one.name,
@@ -143,15 +167,14 @@ def _side(one: Input, letter: str, archs: list[Architecture], home: Architecture
         tuple(arch.name for arch in own),
         _foreign(one.decision),
         _default(one, (own or [home])[0]),
-        program,
-        compiled,
+        tuple(drawn),
+        not one.programs,
         fault,
-        certify(program, one.decision, [(own or [home])[0]], "blend") if program is not None else None,
+        certify(programs[0], one.decision, [(own or [home])[0]], "blend") if len(programs) == 1 else None,
         # A program that we made has no faults of its own to be found.
-        lint(one.decision, [one.program] if one.program is not None else [], policy=one.policy, home=home),
-        graph,
-        annotated(program, home if not own else None) if program is not None and len(program) <= _LISTED else "",
+        lint(one.decision, one.programs, policy=one.policy, home=home),
         "\n".join(text for _, text in one.policy.sources[:1]) if one.policy is not None else "",
+        one.notes,
     )
 
 

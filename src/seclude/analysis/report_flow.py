@@ -311,7 +311,7 @@ def _place(boxes: list[Box]) -> tuple[float, float]:
     for box in boxes:
         box.x = lefts[box.layer]
     for box in boxes:
-        _draw_arrows(box, by_start, parents)
+        _draw_arrows(box, lefts[box.layer] + columns[box.layer], by_start, parents)
     return lefts[-1] + columns[-1] + _PAD, height
 
 
@@ -339,15 +339,16 @@ def _tidy(boxes: list[Box], children: dict[int, list[Box]]) -> float:
     return bottom + _PAD
 
 
-def _draw_arrows(box: Box, by_start: dict[int, Box], parents: dict[int, Box]) -> None:
+def _draw_arrows(box: Box, edge: float, by_start: dict[int, Box], parents: dict[int, Box]) -> None:
     x = box.x + box.width
     last = box.baseline(len(box.rows) - 1) - 4
     for index, arrow in enumerate(box.arrows):
         target = by_start[arrow.target]
         y = last if len(box.arrows) == 1 else last - 5 + 10 * index
         end_x, end_y = target.x - 5, target.y + _HEAD / 2 + 1
-        bend = min(_GAP_X * 0.6, (end_x - x) / 2)
-        arrow.path = f"M{x:.0f} {y:.0f}C{x + bend:.0f} {y:.0f} {end_x - bend:.0f} {end_y:.0f} {end_x:.0f} {end_y:.0f}"
+        bend = min(_GAP_X * 0.6, (end_x - edge) / 2)
+        # Straight on to the layer's edge, lest it crosses a wider box of the same layer; then the bend.
+        arrow.path = f"M{x:.0f} {y:.0f}H{edge:.0f}C{edge + bend:.0f} {y:.0f} {end_x - bend:.0f} {end_y:.0f} {end_x:.0f} {end_y:.0f}"
         if parents.get(target.start) is box:
             # Only one arrow of the tree ends here: its label stands at the end, on the side that the arrow does not come from.
             arrow.x, arrow.y, arrow.anchor = end_x - 8, end_y + 12 if y < end_y else end_y - 5, "end"

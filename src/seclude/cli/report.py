@@ -26,7 +26,8 @@ COMMAND = Command(
         *READ_OPTIONS,
     ),
     epilog="""
-X, Y: a policy's file, a preset's name, a raw BPF filter, assembly or a listing of one, a compiled policy, or - (standard input)
+X, Y: a policy's file, a preset's name, a raw BPF filter, assembly or a listing of one, a compiled policy, an OCI profile,
+pid:NUMBER (the filters of a process), or - (standard input)
 
 The page needs the templating library of the extra 'report': pip install 'seclude[report]'
 
@@ -41,6 +42,7 @@ _KINDS = {
     "listing": "listing of BPF",
     "compiled": "compiled policy",
     "oci": "OCI seccomp profile",
+    "process": "filters of a process",
 }
 
 
@@ -83,4 +85,6 @@ def _input(source: Source) -> Input:
     from seclude.policy import PRESETS
 
     kind = "preset" if source.policy is not None and source.name in PRESETS else _KINDS.get(source.kind, source.kind)
-    return Input(source.name, source.decision, kind, source.policy, source.program, source.byteorder)
+    programs = source.programs or ((source.program,) if source.program is not None else ())
+    notes = tuple(". ".join(filter(None, (note.message, note.remedy))) for note in source.notes)
+    return Input(source.name, source.decision, kind, source.policy, programs, source.byteorder, notes)
