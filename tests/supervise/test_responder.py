@@ -108,7 +108,8 @@ def test_a_listener_of_the_targets_own_gets_the_kernels_answer(flags, memory, nu
     call = notification("seccomp", 1, flags, 0x1000)
     call.ip = 0x9000
     kernel = Scripted(call)
-    kernel.read = lambda tid, address, size: {0x9000: b"\x0f", **memory}.get(address, b"")[:size] or None
+    contents = {0x9000: b"\x0f", **memory}
+    kernel.read = lambda tid, address, size: contents.get(address, b"")[:size] or None  # type: ignore[method-assign]
     denials = serve(kernel, ALLOW).denials
     assert kernel.log == [("reply", 7, number)]
     assert [denial.action for denial in denials] == (["busy"] if number == errno.EBUSY else []), "what the kernel would refuse is no denial"
