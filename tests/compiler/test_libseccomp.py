@@ -148,3 +148,30 @@ def test_a_value_that_one_rule_turns_away_is_offered_to_the_next():
             words = [1, X86_64, 0, 0, arg0 & 0xFFFFFFFF, arg0 >> 32, second, 0, third, 0, *[0] * 6]
             want = ALLOW if second == 5 or third == 6 else EPERM
             assert machine(built.program.instructions, words, "little")[0] == outcome(low, words) == want
+
+
+# Found by `test_random_rules`: rules of one call that a compiler which shares tests between them can join wrongly. Each has a call that shows it.
+EXAMPLES = {
+    "two rules on the upper half of one argument, each with conditions of its own": (
+        [
+            [[0, "LE", 1, ALL], [2, "GE", 1 << 31, ALL], [3, "LT", (1 << 32) + 1, ALL]],
+            [[0, "GT", 1 << 63, ALL], [5, "GT", (1 << 31) - 1, ALL]],
+        ],
+        (0, 0, 1 << 31, (1 << 32) + (1 << 31) + 1, 0, 1 << 31),
+        EPERM,
+    ),
+    "two bounds of one argument, the lower one of which the other rule's conditions do not reach": (
+        [[[1, "GT", (1 << 32) - 1, ALL], [3, "GE", 0, ALL]], [[3, "LE", 1 << 31, ALL]], [[3, "LE", (1 << 32) + 1, ALL]]],
+        (0, 0, 0, (1 << 31) + 1, 0, 0),
+        ALLOW,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_what_a_proof_is_for(name):
+    ways, arguments, want = EXAMPLES[name]
+    low = lowered([[7, conditions] for conditions in ways])
+    words = [7, X86_64, 0, 0, *(half for one in arguments for half in (one & 0xFFFFFFFF, one >> 32))]
+    built = build(low)
+    assert machine(built.program.instructions, words, "little")[0] == outcome(low, words) == built.decision.value(words) == want
