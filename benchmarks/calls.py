@@ -38,9 +38,9 @@ def jit() -> str:
 def compared(place: Path, filters: Mapping[str, bytes], calls: Sequence[Call], rounds: int) -> None:
     """Print a table: each call without a filter, under the shortest one, and under each of ``filters``.
 
-    The first of these is ours, the second what it is held against. ``ratio``: what the whole call takes; ``net``: what is added to the same call without a
-    filter; ``over``: what is added
-    to the same call under the shortest filter that the kernel must run. The last two only where they are more than noise.
+    The first of these is ours, the second what it is held against. ``ratio``: what the whole call takes; ``net``: what is added to the
+    same call without a filter; ``over``: what is added to the same call under the shortest filter that the kernel must run. The last
+    two only where they are more than noise.
     """
     program = place / "calls"
     if not program.exists():
