@@ -34,8 +34,8 @@ _VALUES = 32
 _RUNS = 24
 #: a diagram of more nodes keeps its order; so does one for which more nodes would have to be looked at, and, in all, one compile
 _NODES = 60
-_EFFORT_EACH = 2_000
-EFFORT = 10_000
+_EFFORT_EACH = 800
+EFFORT = 2_500
 #: another order must be this much better
 _BETTER = 0.99
 
