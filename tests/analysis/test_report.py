@@ -21,7 +21,7 @@ from seclude.analysis.report_calls import KINDS, kind_of, kind_of_value, shown_a
 from seclude.analysis.report_groups import FAMILIES, OTHERS, TIERS, family_of
 from seclude.bpf import assemble
 from seclude.decision import from_policy, from_program, stack
-from seclude.errors import UsageError
+from seclude.errors import BudgetError, UsageError
 from seclude.policy import GROUPS, PRESETS, evaluate, load, parse
 from support import run, run_python, seclude
 
@@ -202,6 +202,18 @@ def test_numbers_told_apart_by_single_bits_are_said_to_be():
     assert "told apart by single bits" in page
 
 
+def test_a_condition_that_nearly_all_calls_share_is_spelt_once():
+    # Each of several hundred calls would otherwise be spelt anew, with its own parameters' names.
+    program = assemble(
+        "A = args[2]\nA &= 0x5a5a5a5a\nif (A == 0x12481248) goto no\nA = args[0]\nif (A == 77) goto no\nreturn ALLOW\nno:\nreturn KILL"
+    )
+    calls = table([from_program(program)], X86_64).calls
+    assert {call.ways for call in calls} == {calls[0].ways}
+    assert "arg0" in calls[0].ways[0][0].when
+    few = from_policy(parse("default errno(EPERM)\narch x86_64\nallow socket(domain == AF_UNIX), socketpair(domain == AF_UNIX)"))
+    assert {call.name: call.ways[0][0].when for call in table([few], X86_64).calls}["socketpair"] == "domain == AF_UNIX"
+
+
 # ── the page ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -341,6 +353,19 @@ def test_a_decision_that_fits_no_program_is_still_shown():
     text = report([written(f"default errno(EPERM)\narch x86_64\nallow read(count:u64 in {{{values}}})\n")])
     assert "4096" in text
     assert "c-x86_64-read" in text
+
+
+def test_what_is_too_much_to_judge_or_to_list_is_said(monkeypatch):
+    def exhausted(*_, **__):
+        raise BudgetError("more than 7 nodes")
+
+    first, second = written("default errno(EPERM)\narch x86_64\nallow read\n"), written("default errno(EPERM)\narch x86_64\nallow write\n")
+    monkeypatch.setattr("seclude.analysis.report.lint", exhausted)
+    monkeypatch.setattr("seclude.analysis.report.change_rows", exhausted)
+    text = " ".join(report([first, second]).split())
+    assert "Not judged: more than 7 nodes" in text
+    assert "They cannot be listed: more than 7 nodes" in text
+    assert "Nothing found" not in text
 
 
 def test_one_or_two():

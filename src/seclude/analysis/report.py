@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from seclude import abi
 from seclude._version import __version__
-from seclude.analysis.lint import lint
+from seclude.analysis.lint import Report, lint
 from seclude.analysis.lint_formats import shown_call
 from seclude.analysis.lint_rules import SEVERITIES
 from seclude.analysis.listing import annotated
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from seclude.abi import Architecture
-    from seclude.analysis.lint import Report
     from seclude.analysis.report_calls import Way
     from seclude.analysis.report_flow import Graph
     from seclude.bpf.program import Program
@@ -87,6 +86,7 @@ class _Side:
     fault: str
     certificate: Certificate | None
     findings: Report
+    unjudged: str
     source: str
     notes: tuple[str, ...]
 
@@ -110,13 +110,14 @@ def report(inputs: Sequence[Input], *, home: Architecture | None = None) -> str:
     archs = shown_architectures(decisions, listed, home)
     tables = [table(decisions, arch) for arch in archs]
     sides = [_side(one, letter, archs, home) for one, letter in zip(inputs, "AB", strict=False)]
-    rows = change_rows(difference(*decisions), archs) if len(inputs) == 2 else []
+    rows, unlisted = _changes(decisions, archs) if len(inputs) == 2 else ([], "")
     style, script = _asset("report.css"), _asset("report.js")
     text: str = page.render(
         sides=sides,
         tables=tables,
         kinds=KINDS,
         changes=rows,
+        unlisted=unlisted,
         changed=_grouped(rows),
         two=len(inputs) == 2,
         same=len(inputs) == 2 and decisions[0] is decisions[1],
@@ -140,6 +141,22 @@ def _home(inputs: Sequence[Input]) -> Architecture:
         if one.policy is not None and one.policy.architectures:
             return one.policy.architectures[0]
     return abi.native()
+
+
+def _changes(decisions: Sequence[Decision], archs: Sequence[Architecture]) -> tuple[list[ChangeRow], str]:
+    """The differences, and why they cannot be listed where they cannot."""
+    try:
+        return change_rows(difference(*decisions), archs), ""
+    except BudgetError as error:
+        return [], str(error)
+
+
+def _judged(one: Input, home: Architecture) -> tuple[Report, str]:
+    """What lint finds, and why it cannot judge where it cannot. A program that we made has no faults of its own to be found."""
+    try:
+        return lint(one.decision, one.programs, policy=one.policy, home=home), ""
+    except BudgetError as error:
+        return Report(()), str(error)
 
 
 def _side(one: Input, letter: str, archs: list[Architecture], home: Architecture) -> _Side:
@@ -171,8 +188,7 @@ def _side(one: Input, letter: str, archs: list[Architecture], home: Architecture
         not one.programs,
         fault,
         certify(programs[0], one.decision, [(own or [home])[0]], "blend") if len(programs) == 1 else None,
-        # A program that we made has no faults of its own to be found.
-        lint(one.decision, one.programs, policy=one.policy, home=home),
+        *_judged(one, home),
         "\n".join(text for _, text in one.policy.sources[:1]) if one.policy is not None else "",
         one.notes,
     )

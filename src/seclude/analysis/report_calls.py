@@ -5,6 +5,7 @@ With two inputs each call has two answers, and it is marked where they are not t
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +15,7 @@ from seclude.analysis.report_groups import FAMILIES, OTHERS, TIERS, family_of
 from seclude.bpf.names import action_text
 from seclude.decision.clauses import answers, conditions, sides
 from seclude.decision.compare import CLASSES, DENY, PERMIT, action_class
-from seclude.decision.nodes import END, budget
+from seclude.decision.nodes import END, budget, reachable
 from seclude.decision.parts import TooManyRunsError, runs
 from seclude.decision.value import NR
 from seclude.errors import BudgetError
@@ -48,6 +49,8 @@ __all__ = [
 NO_TOKEN = 0x7FFF_FFFE
 #: more characters than this of a condition say less than its witness
 _LONGEST = 2000
+#: a condition of more nodes than this, for more calls than this, is spelt without the names of parameters
+_LARGE, _SHARED = 12, 24
 _KILLS = (0x8000_0000, 0x0000_0000)
 
 
@@ -210,6 +213,7 @@ def table(decisions: Sequence[Decision], arch: Architecture) -> Table:
     """Every call of one architecture under each of the decisions."""
     families: dict[str, list[Call]] = {}
     memo: dict[tuple[Node, str], tuple[Way, ...]] = {}
+    common = _common([decision.of_call(arch.token, number) for decision in decisions for number in arch.calls().values()])
     for name, number in sorted(arch.calls().items()):
         nodes = [decision.of_call(arch.token, number) for decision in decisions]
         call = Call(
@@ -217,7 +221,7 @@ def table(decisions: Sequence[Decision], arch: Architecture) -> Table:
             number,
             name in arch.retired,
             tuple(kind_of(node) for node in nodes),
-            tuple(_known_ways(memo, node, arch, name) for node in nodes),
+            tuple(_known_ways(memo, node, arch, "" if node in common else name) for node in nodes),
             any(node is not nodes[0] for node in nodes),
         )
         families.setdefault(family_of(name).key, []).append(call)
@@ -230,6 +234,12 @@ def table(decisions: Sequence[Decision], arch: Architecture) -> Table:
         ]
         tiers.append(TierCalls(tier, tuple(own)))
     return Table(arch, tuple(tiers), tuple(_rest(decisions, arch)))
+
+
+def _common(nodes: list[Node]) -> set[Node]:
+    """Large conditions that many calls share, as in filters that look at arguments before the call: spelt once, with registers for parameters."""
+    uses = Counter(nodes)
+    return {node for node, number in uses.items() if number > _SHARED and node.level != END and len(reachable([node])) > _LARGE}
 
 
 def _known_ways(memo: dict[tuple[Node, str], tuple[Way, ...]], node: Node, arch: Architecture, name: str) -> tuple[Way, ...]:
