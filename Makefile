@@ -16,7 +16,7 @@ help:
 	@echo 'make test    everything: lint, types, room order, documentation, all tests with coverage'
 	@echo 'make check   lint, types and room order only'
 	@echo 'make docs    build the documentation into docs/_build/html'
-	@echo 'make bench   measure start-up and compile times on this machine'
+	@echo 'make bench   measure start-up, compiling, reading and comparing on this machine'
 	@echo 'make soak    property tests with new examples, for as long as you let them'
 
 # --- what is installed
@@ -61,6 +61,8 @@ docs: $(VENV)/.stamp-develop
 bench: $(VENV)/.stamp-package
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/reading.py
+	$(BIN)/python benchmarks/compare.py
+	$(BIN)/python benchmarks/filters.py
 
 soak: $(VENV)/.stamp-develop
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n $(JOBS) tests/property
