@@ -17,7 +17,7 @@ help:
 	@echo 'make check   lint, types and room order only'
 	@echo 'make docs    build the documentation into docs/_build/html'
 	@echo 'make bench   measure start-up, compiling, reading and comparing on this machine'
-	@echo 'make soak    property tests with new examples, for as long as you let them'
+	@echo 'make soak    property tests and fuzzing with new inputs: FUZZ_SECONDS a target, 900 unless told'
 
 # --- what is installed
 
@@ -65,7 +65,7 @@ bench: $(VENV)/.stamp-package
 	$(BIN)/python benchmarks/filters.py
 
 soak: $(VENV)/.stamp-develop
-	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n $(JOBS) tests/property
+	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n $(JOBS) tests/property tests/fuzz
 
 clean:
 	rm -rf docs/_build docs/reference/generated .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.*

@@ -1,0 +1,3 @@
+L: A = (1 << 64 >> 3) / 0
+  if (A & ) goto
+ return
