@@ -22,6 +22,7 @@ BASE = (
     "execve brk arch_prctl access mmap munmap mprotect read write close openat newfstatat fstat exit exit_group rt_sigaction rt_sigprocmask nanosleep"
     " clock_nanosleep set_tid_address set_robust_list rseq prlimit64 getrandom getuid getgid setuid setgid prctl futex capset capget fcntl getpid chdir setgroups"
     " stat lstat epoll_ctl epoll_pwait getppid getdents64 readlinkat statfs fstatfs tgkill sched_yield faccessat2 faccessat getcwd close_range clone pipe2 fchown uname"
+    " rt_sigreturn sigaltstack restart_syscall madvise gettid"  # the runtime of Go interrupts its own threads
 )
 #: name → rules, other keys
 SAMPLES: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
