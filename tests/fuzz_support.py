@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from seclude import abi
 from seclude.bpf import Program, assemble, check, constant_allow, converted_length, disassemble, listing, pack_data, run, validate
@@ -21,6 +21,7 @@ from seclude.policy import GROUPS, PRESETS, lower, parse, preset_text
 from seclude.policy import evaluate as meaning
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable
 
 __all__ = ["TARGETS", "Target", "seeds"]
@@ -162,20 +163,119 @@ def oci(data: bytes) -> None:
         assert 0 <= found.decision.value(pack_data(nr, token, 0, args)) <= 0xFFFF_FFFF
 
 
-class Target(NamedTuple):
-    """A body, words of its language for the mutator, and the longest input that is tried."""
-
-    body: Callable[[bytes], None]
-    words: tuple[str, ...]
-    longest: int
-
-
 def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
+_JSON = _words(
+    '"defaultAction" "defaultErrnoRet" "architectures" "flags" "listenerPath" "syscalls" "names" "action" "errnoRet" "args" "index"'
+    ' "value" "valueTwo" "op" "linux" "seccomp" "archMap" "SCMP_ACT_ALLOW" "SCMP_ACT_ERRNO" "SCMP_ACT_KILL_PROCESS" "SCMP_ACT_TRACE" "SCMP_ACT_NOTIFY"'
+    ' "SCMP_ARCH_X86_64" "SCMP_ARCH_X86" "SCMP_ARCH_X32" "SCMP_ARCH_S390X" "SCMP_ARCH_S390" "SCMP_CMP_EQ" "SCMP_CMP_NE" "SCMP_CMP_MASKED_EQ" "SCMP_CMP_LT"'
+    ' "SCMP_CMP_GE" "SCMP_CMP_GT" "SECCOMP_FILTER_FLAG_LOG" "read" "socket" "semop" "ipc" "socketcall" "write" "nothing" ""'
+    " null true [] {} 0 1 2 5 6 -1 38 4095 4096 1.5 4294967295 4294967296 9223372036854775808 18446744073709551615 18446744073709551616"
+)
+_VALUES = tuple(json.loads(word) for word in _JSON)
+#: key → whether a value may stand there in a profile that is read
+_PLAUSIBLE: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("defaultAction", "action"), lambda value: str(value).startswith("SCMP_ACT_")),
+    **dict.fromkeys(("defaultErrnoRet", "errnoRet", "value", "valueTwo"), lambda value: type(value) is int and value >= 0),
+    "architectures": lambda value: str(value).startswith("SCMP_ARCH_"),
+    "flags": lambda value: str(value).startswith("SECCOMP_FILTER_FLAG_"),
+    "index": lambda value: type(value) is int and 0 <= value <= 5,
+    "names": lambda value: isinstance(value, str) and value.islower(),
+    "op": lambda value: str(value).startswith("SCMP_CMP_"),
+}
+_TEXTS = tuple(value for value in _VALUES if isinstance(value, str))
+#: every code that the kernel's classic BPF has: linux/filter.h, linux/bpf_common.h
+_CODES = tuple(
+    code
+    for code in range(256)
+    if code in {0x20, 0x80, 0x81, 0x00, 0x01, 0x60, 0x61, 0x02, 0x03, 0x05, 0x06, 0x16, 0x07, 0x87, 0x84}
+    or (code & 7 == bpf_codes.BPF_ALU and code >> 4 <= 0xA)
+    or (code & 7 == bpf_codes.BPF_JMP and 1 <= code >> 4 <= 4)
+)
+
+
+def other_program(data: bytes, rnd: random.Random) -> bytes:
+    """Another program: instructions stay aligned, and mostly such as the kernel has."""
+    cells = [data[at : at + 8] for at in range(1, len(data), 8)]
+    for _ in range(rnd.choice((1, 1, 2, 4))):
+        at = rnd.randrange(len(cells) + 1)
+        kind = rnd.randrange(4)
+        if kind == 0 or not cells:
+            cells.insert(at, _instruction(rnd))
+        elif kind == 1:
+            cells[at % len(cells)] = _instruction(rnd)
+        elif kind == 2:
+            del cells[at % len(cells)]
+        else:
+            cells.insert(at, rnd.choice(cells))
+    return rnd.choice((data[:1], b"L", b"B")) + b"".join(cells)
+
+
+def _instruction(rnd: random.Random) -> bytes:
+    low = rnd.choice((0, 1, 2, 3, 8, 15, 16, 31, 32, 60, 63))
+    k = rnd.choice(
+        (low, low, X86_64.token, 0x4000_0000, 0x8000_0000, 0xFFFF_FFFF, 0x7FFF_0000, 0x0005_0001, 0x7FF0_FFFF, rnd.getrandbits(32))
+    )
+    code = rnd.choice(_CODES) if rnd.random() < 0.95 else rnd.randrange(0x10000)
+    jumps = (rnd.choice((0, 0, 1, 2, 3, 255)), rnd.choice((0, 0, 1, 2, 3, 255))) if code & 7 == bpf_codes.BPF_JMP else (0, 0)
+    return Program([(code, *jumps, k)], rnd.choice(("little", "little", "little", "big"))).to_bytes()
+
+
+def other_oci(data: bytes, rnd: random.Random) -> bytes:
+    """Another profile: JSON stays JSON, with parts moved, doubled, dropped and replaced."""
+    try:
+        root = [json.loads(data[1:].decode("utf-8-sig"))]
+    except (ValueError, RecursionError):
+        return data
+    for _ in range(rnd.choice((1, 1, 2, 4))):
+        # where: the container, the key or index in it, and the nearest key on the way there
+        places: list[tuple[Any, Any, str]] = []
+        waiting: list[tuple[Any, str]] = [(root, "")]
+        while waiting:
+            inside, name = waiting.pop()
+            if isinstance(inside, (dict, list)):
+                found = [
+                    (inside, key, key if isinstance(key, str) else name)
+                    for key in (inside if isinstance(inside, dict) else range(len(inside)))
+                ]
+                places += found
+                waiting += [(inside[key], name) for _, key, name in found]
+        inside, key, name = rnd.choice(places)
+        kind = rnd.randrange(6)
+        if kind == 0 and inside is not root:
+            del inside[key]
+        elif kind == 1 and isinstance(inside, list) and inside is not root:
+            inside.insert(key, _copy(inside[key]))
+        elif kind == 2:
+            other, there, _ = rnd.choice([place for place in places if place[2] == name] if rnd.random() < 0.8 else places)
+            inside[key] = _copy(other[there])
+        elif kind == 3 and isinstance(inside[key], dict):
+            inside[key][rnd.choice(_TEXTS)] = _copy(rnd.choice(_VALUES))
+        elif kind == 4 or name not in _PLAUSIBLE:
+            if rnd.random() < 0.3:
+                inside[key] = _copy(rnd.choice(_VALUES))
+        elif not isinstance(inside[key], (dict, list)):
+            inside[key] = rnd.choice([value for value in _VALUES if _PLAUSIBLE[name](value)])
+    return rnd.choice((data[:1], b"r", b"R", b"c", b"C")) + json.dumps(root[0], separators=(",", ":")).encode()
+
+
+def _copy(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+class Target(NamedTuple):
+    """A body, words of its language for the mutator, the longest input that is tried, and a mutator that knows the form."""
+
+    body: Callable[[bytes], None]
+    words: tuple[str, ...]
+    longest: int
+    other: Callable[[bytes, random.Random], bytes] | None = None
+
+
 TARGETS = {
-    "program": Target(program, (), 1 + 8 * 64),
+    "program": Target(program, (), 1 + 8 * 64, other_program),
     "assembler": Target(
         assembler,
         (
@@ -204,18 +304,7 @@ TARGETS = {
         ),
         600,
     ),
-    "oci": Target(
-        oci,
-        (
-            *_words(
-                '{ } [ ] : , "defaultAction" "defaultErrnoRet" "architectures" "flags" "listenerPath" "syscalls" "names" "action" "errnoRet" "args" "index"'
-                ' "value" "valueTwo" "op" "linux" "seccomp" "SCMP_ACT_ALLOW" "SCMP_ACT_ERRNO" "SCMP_ACT_KILL_PROCESS" "SCMP_ACT_TRACE" "SCMP_ACT_NOTIFY"'
-                ' "SCMP_ARCH_X86_64" "SCMP_ARCH_X86" "SCMP_ARCH_X32" "SCMP_ARCH_S390" "SCMP_CMP_EQ" "SCMP_CMP_NE" "SCMP_CMP_MASKED_EQ" "SCMP_CMP_LT"'
-                ' "SCMP_CMP_GE" "read" "socket" "semop" "ipc" "socketcall" "write" null true 18446744073709551615 4294967295 1e999 -0 "\\ud800" "archMap"'
-            ),
-        ),
-        1200,
-    ),
+    "oci": Target(oci, (*_JSON, *_words('{ } [ ] : , NaN 1e999 -0 "\\ud800"')), 1500, other_oci),
 }
 
 

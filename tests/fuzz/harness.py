@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import json
+import random
 import sys
 from pathlib import Path
 
@@ -35,11 +36,15 @@ def main(argv: list[str]) -> None:
     with atheris.instrument_imports(include=["seclude"], exclude=["seclude.abi"]):
         from fuzz_support import TARGETS, seeds
 
+        from seclude.decision import nodes
+
         target = TARGETS[argv[1]]
         starts = seeds(argv[1])
         # What is imported on first use is imported, and instrumented, now.
         for raw in starts.values():
             target.body(raw)
+    # Nodes that nobody holds are collected past a bound that short runs never see: lower, it is part of what is tried.
+    nodes.COLLECT_AT = 20_000
     where = Path(argv[2])
     options = [argv[0], *argv[2:]]
     if where.is_dir():
@@ -61,7 +66,19 @@ def main(argv: list[str]) -> None:
             base = base or resident()
             assert resident() - base < GROWTH_MIB, f"grew from {base} to {resident()} MiB in {count - SETTLED} inputs"
 
-    atheris.Setup(options, one)
+    def mutated(raw: bytes, largest: int, seed: int) -> bytes:
+        rnd = random.Random(seed)
+        if target.other is not None and rnd.random() < 0.7:
+            changed = target.other(raw, rnd)
+            if changed != raw and len(changed) <= largest:
+                return changed
+        found: bytes = atheris.Mutate(raw, max(len(raw), largest))
+        return found
+
+    if target.other is None:
+        atheris.Setup(options, one)
+    else:
+        atheris.Setup(options, one, custom_mutator=mutated)
     atheris.Fuzz()
 
 

@@ -18,7 +18,7 @@ HARNESS = os.path.join(os.path.dirname(__file__), "harness.py")
 SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
 SOAK_SECONDS = int(os.environ.get("FUZZ_SECONDS", "900"))
 #: inputs in the bounded form: two to four seconds each
-RUNS = {"program": 2500, "assembler": 700, "policy": 1500, "oci": 10000}
+RUNS = {"program": 1000, "assembler": 600, "policy": 1200, "oci": 6000}
 #: seconds for one input, MiB for the process; libFuzzer's own
 LIMITS = ["-timeout=5", "-rss_limit_mb=512"]
 
