@@ -35,7 +35,6 @@ def main(argv: list[str]) -> None:
     # Tables are data: without instructions to cover, they only cost time to instrument.
     with atheris.instrument_imports(include=["seclude"], exclude=["seclude.abi"]):
         from fuzz_support import TARGETS, seeds
-
         from seclude.decision import nodes
 
         target = TARGETS[argv[1]]
