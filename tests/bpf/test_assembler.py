@@ -367,3 +367,19 @@ def test_conditions_of_several_comparisons(condition, holds, form):
     program = assemble("A = sys_number\n" + form.format(condition) + "\nyes: return 1\nno: return 0\n")
     for number in range(16):
         assert evaluate(program, 0, number) == (1 if holds(number) else 0)
+
+
+def test_a_guess_is_made_only_for_faults_that_are_shown(monkeypatch):
+    """Twenty thousand misspelt lines took minutes: each searched all names for the nearest one."""
+    from seclude.bpf import assembler
+
+    asked = []
+
+    def nearest(name, known):
+        asked.append(name)
+        return ""
+
+    monkeypatch.setattr(assembler, "nearest", nearest)
+    with pytest.raises(FilterError, match="and 19900 more faults"):
+        assemble("A = AF_INTE\n" * 20_000)
+    assert len(asked) == 100

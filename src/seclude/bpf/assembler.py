@@ -33,6 +33,7 @@ and a caret. Nothing is judged here: a program that the kernel would not load as
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from seclude.bpf import codes
@@ -45,7 +46,7 @@ from seclude.bpf.statements import Action, Jump, Line, Word, statement
 from seclude.errors import Diagnostic, FilterError, Span, UsageError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from seclude.abi import Architecture
     from seclude.bpf.expression import Expression
@@ -159,7 +160,8 @@ class _Reader:
     def _fault(self, fault: Fault, span: Span | None = None) -> None:
         if span is not None:
             span = Span(span.file, span.line, fault.token.column + 1, fault.token.stop + 1, span.source)
-        self.faults.append(Diagnostic(fault.message, span or self._span(fault.token), fault.remedy))
+        remedy = fault.remedy if len(self.faults) < _FAULTS_SHOWN else ""
+        self.faults.append(Diagnostic(fault.message, span or self._span(fault.token), remedy))
 
     # Statements
 
@@ -295,9 +297,8 @@ class _Reader:
             remedy = f"the label is in line {span.line}; BPF has no loops"
             self._fault(Fault(f"jumps only go forward, and {name!r} is behind", jump.token, remedy), line.span)
         else:
-            near = nearest(name, self.labels)
-            remedy = f"did you mean {near!r}?" if near else "define it as a line 'label:'"
-            self._fault(Fault(f"no label {name!r}", jump.token, remedy), line.span)
+            suggest = partial(_nearest, name, self.labels, "define it as a line 'label:'")
+            self._fault(Fault(f"no label {name!r}", jump.token, suggest), line.span)
         return index + 1
 
     def _k(self, line: Line, places: dict[str, int], arch: Architecture | None) -> int:
@@ -375,8 +376,7 @@ def _qualified(token: Token, arch: str, call: str) -> int:
         raise Fault(error.diagnostics[0].message, token, error.diagnostics[0].remedy) from None
     number = architecture.number(call)
     if number is None:
-        near = nearest(call, architecture.calls())
-        raise Fault(f"{architecture.name} has no call {call!r}", token, f"did you mean {near!r}?" if near else "")
+        raise Fault(f"{architecture.name} has no call {call!r}", token, partial(_nearest, call, architecture.calls(), ""))
     return number
 
 
@@ -386,6 +386,11 @@ def _unknown(token: Token, architecture: Architecture, token_names: Mapping[str,
     name = token.text
     if name in ("X", "A", "mem", "args", "data", "len", "sys_number", "arch", "instruction_pointer"):
         return Fault(f"{name!r} is not a constant", token, "load it into A or X first")
-    near = nearest(name, [*architecture.calls(), *token_names, *ACTIONS, *constant_names()])
-    remedy = f"did you mean {near!r}?" if near else "a call of another architecture is written arch.call"
-    return Fault(f"{name!r} is no call of {architecture.name}, no constant and no architecture", token, remedy)
+    known = (*architecture.calls(), *token_names, *ACTIONS, *constant_names())
+    suggest = partial(_nearest, name, known, "a call of another architecture is written arch.call")
+    return Fault(f"{name!r} is no call of {architecture.name}, no constant and no architecture", token, suggest)
+
+
+def _nearest(name: str, known: Iterable[str], otherwise: str) -> str:
+    near = nearest(name, known)
+    return f"did you mean {near!r}?" if near else otherwise

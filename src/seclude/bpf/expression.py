@@ -16,13 +16,17 @@ __all__ = ["Binary", "Expression", "Fault", "Name", "Number", "Token", "Tokens",
 
 
 class Fault(Exception):  # noqa: N818 -- it never leaves the assembler, which makes a Diagnostic of it
-    """One fault in a line: what is wrong, which tokens, what to do."""
+    """One fault in a line: what is wrong, which tokens, what to do; the last as a function where it takes a search that only a shown fault is worth."""
 
-    def __init__(self, message: str, token: Token, remedy: str = "") -> None:
+    def __init__(self, message: str, token: Token, remedy: str | Callable[[], str] = "") -> None:
         super().__init__(message)
         self.message = message
         self.token = token
-        self.remedy = remedy
+        self._remedy = remedy
+
+    @property
+    def remedy(self) -> str:
+        return self._remedy if isinstance(self._remedy, str) else self._remedy()
 
 
 class Token(NamedTuple):

@@ -83,12 +83,13 @@ def _single(line: Tokens) -> Line:
         case "mem":
             return _store(line)
     statements = ("A", "X", "mem", "if", "goto", "return", ".insn", ".arch", ".byteorder")
-    near = nearest(first.text, statements) if first.kind == "name" else ""
-    raise Fault(
-        f"no statement begins with {first.text!r}",
-        first,
-        f"did you mean {near!r}?" if near else "a statement is A = ..., X = ..., mem[n] = ..., if (...) goto ..., goto ... or return ...",
-    )
+    forms = "a statement is A = ..., X = ..., mem[n] = ..., if (...) goto ..., goto ... or return ..."
+
+    def suggest() -> str:
+        near = nearest(first.text, statements) if first.kind == "name" else ""
+        return f"did you mean {near!r}?" if near else forms
+
+    raise Fault(f"no statement begins with {first.text!r}", first, suggest)
 
 
 def _insn(line: Tokens) -> Line:

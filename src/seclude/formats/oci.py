@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from seclude.errors import Diagnostic, UsageError
+from seclude.errors import BudgetError, Diagnostic, UsageError
 from seclude.formats import Profile
 from seclude.formats.strict_json import Faults, Place, load
 from seclude.policy.lowered import All, Clause, Field, Lowered, LoweredCall, LoweredToken, Test, arg_word
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from seclude.abi import Architecture
     from seclude.decision import Decision
+    from seclude.decision.nodes import Node
     from seclude.policy.lowered import Predicate
 
 __all__ = ["ABOUT", "MULTIPLEXED", "NAME", "RUNTIMES", "detect", "read"]
@@ -55,6 +56,8 @@ _ACTIONS = {
 }
 _NOTIFY = _ACTIONS["SCMP_ACT_NOTIFY"]
 _EPERM, _ENOSYS = 1, 38
+#: rules with conditions for one call: every pair of them is looked at
+_COMPARED = 2000
 _OPERATORS = ("SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_MASKED_EQ")
 _FLAGS = (
     "SECCOMP_FILTER_FLAG_TSYNC",
@@ -333,14 +336,21 @@ class _Reader:
         from seclude.decision.ops import both
         from seclude.decision.policy import condition
 
+        if len(clauses) > _COMPARED:
+            raise BudgetError(
+                f"{len(clauses)} rules with conditions for {name} on {arch.name}: more than {_COMPARED} are not compared with each other",
+                "join rules into masks and ranges",
+            )
         nodes = [condition(clause.condition) for clause, _ in clauses]
+        chains = [tuple(sorted(rule.conditions)) for _, rule in clauses]
+        tests: dict[_Condition, Node] = {}
         for later, (clause, rule) in enumerate(clauses):
             for earlier, (other, first) in enumerate(clauses[:later]):
                 same = clause.value == other.value
                 single = len(rule.conditions) == 1 == len(first.conditions)
                 if same and (single or nodes[earlier] is nodes[later]):
                     continue
-                if both(nodes[earlier], nodes[later]) is FALSE and (single or _apart(arch, rule.conditions, first.conditions)):
+                if _apart(arch, chains[later], chains[earlier], tests) or (single and both(nodes[earlier], nodes[later]) is FALSE):
                     continue
                 what = "conditions on several arguments" if same else "different actions"
                 self.faults.add(
@@ -385,18 +395,23 @@ class _Reader:
         return max((arch.calls().get(name, 0) for name in self.named), default=0)
 
 
-def _apart(arch: Architecture, one: tuple[_Condition, ...], other: tuple[_Condition, ...]) -> bool:
-    """Whether two chains of conditions, by index, part at an argument for which they allow no common value."""
+def _apart(arch: Architecture, one: tuple[_Condition, ...], other: tuple[_Condition, ...], tests: dict[_Condition, Node]) -> bool:
+    """Whether two chains of conditions, sorted by index, part at an argument for which they allow no common value. ``tests`` is a cache."""
     from seclude.decision.nodes import FALSE
     from seclude.decision.ops import both
     from seclude.decision.policy import condition
 
-    for mine, theirs in zip(sorted(one), sorted(other), strict=False):
+    for mine, theirs in zip(one, other, strict=False):
         if mine.register != theirs.register:
             return False
         if mine == theirs:
             continue
-        return both(condition(_test(arch, mine)), condition(_test(arch, theirs))) is FALSE
+        if mine.op == theirs.op == "SCMP_CMP_EQ":
+            return (mine.value ^ theirs.value) & ((1 << arch.bits) - 1) != 0  # every pair of a long list comes by here
+        for test in (mine, theirs):
+            if test not in tests:
+                tests[test] = condition(_test(arch, test))
+        return both(tests[mine], tests[theirs]) is FALSE
     return False
 
 
