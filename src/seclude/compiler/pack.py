@@ -9,6 +9,7 @@ from seclude.compiler.artifact import Artifact
 from seclude.compiler.build import compile, compile_decision  # noqa: A004 -- the word for it
 from seclude.decision.nodes import END, reachable
 from seclude.decision.reporting import reported
+from seclude.policy.lower import ACTION_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,19 +17,8 @@ if TYPE_CHECKING:
     from seclude.decision.value import Decision
     from seclude.policy import Policy
 
-__all__ = ["ACTIONS", "pack"]
+__all__ = ["pack"]
 
-#: the upper half of a RET word → the action's name in the policy language (linux/seccomp.h)
-ACTIONS = {
-    0x8000_0000: "kill_process",
-    0x0000_0000: "kill_thread",
-    0x0003_0000: "trap",
-    0x0005_0000: "errno",
-    0x7FC0_0000: "notify",
-    0x7FF0_0000: "trace",
-    0x7FFC_0000: "log",
-    0x7FFF_0000: "allow",
-}
 _PERMIT = ("log", "allow")
 
 
@@ -52,7 +42,7 @@ def pack(policy: Policy, name: str, native: str, overrides: Iterable[tuple[str, 
 def _summary(policy: Policy, decision: Decision, plain: int, told: int) -> dict[str, str]:
     from seclude.abi import TABLES
 
-    kinds = {ACTIONS.get(value & 0xFFFF_0000, "unknown") for value in decision.leaves()}
+    kinds = {ACTION_NAMES.get(value & 0xFFFF_0000, "unknown") for value in decision.leaves()}
     return {
         "version": __version__,
         "tables": TABLES,
@@ -61,7 +51,7 @@ def _summary(policy: Policy, decision: Decision, plain: int, told: int) -> dict[
         "architectures": ", ".join(arch.name for arch in policy.architectures),
         "instructions": str(plain),
         "reported_instructions": str(told),
-        "actions": ", ".join(kind for kind in ACTIONS.values() if kind in kinds),
+        "actions": ", ".join(kind for kind in ACTION_NAMES.values() if kind in kinds),
     }
 
 
@@ -71,5 +61,5 @@ def _permitted(policy: Policy, decision: Decision) -> int:
     count = 0
     for number in set(policy.calls_of(first).values()):
         ends = reachable([decision.of_call(first.token, number)])
-        count += any(node.level == END and ACTIONS.get(node.value & 0xFFFF_0000) in _PERMIT for node in ends)
+        count += any(node.level == END and ACTION_NAMES.get(node.value & 0xFFFF_0000) in _PERMIT for node in ends)
     return count

@@ -22,6 +22,7 @@ from seclude.decision.spelling import cost
 from seclude.decision.value import NR
 from seclude.errors import BudgetError, InputError, InternalError, PolicyError
 from seclude.policy.language import parse
+from seclude.policy.lower import ACTION_NAMES
 from seclude.policy.nodes import Action, Call, Rule
 from seclude.policy.policy import Policy
 
@@ -40,17 +41,6 @@ _NEGATIVE = 0x8000_0000
 _NUMBERS = 1024
 #: columns of a rule that lists several calls
 _COLUMNS = 100
-
-_KINDS = {
-    0x8000_0000: "kill_process",
-    0x0000_0000: "kill_thread",
-    0x0003_0000: "trap",
-    0x0005_0000: "errno",
-    0x7FC0_0000: "notify",
-    0x7FF0_0000: "trace",
-    0x7FFC_0000: "log",
-    0x7FFF_0000: "allow",
-}
 
 
 class NoSpellingError(InputError):
@@ -191,7 +181,7 @@ class _Decompiler:
         """The action for a RET word; an errno by name where that name means an errno on every architecture listed."""
         from seclude.abi.constants import errno_name, errno_number
 
-        kind, data = _KINDS[value & 0xFFFF_0000], value & 0xFFFF
+        kind, data = ACTION_NAMES[value & 0xFFFF_0000], value & 0xFFFF
         if kind in ("trap", "trace"):
             return Action(kind, data)
         if kind != "errno":
@@ -358,7 +348,7 @@ class _Decompiler:
 
 def action_unknown(value: int) -> bool:
     """Whether no kernel has the action of this RET word."""
-    return value & 0xFFFF_0000 not in _KINDS
+    return value & 0xFFFF_0000 not in ACTION_NAMES
 
 
 def _table(arch: Architecture) -> dict[int, str]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from seclude.policy.nodes import Call, Header, Rule
     from seclude.policy.policy import Policy
 
-__all__ = ["action_word", "lower"]
+__all__ = ["ACTION_NAMES", "action_word", "lower"]
 
 #: linux/seccomp.h, SECCOMP_RET_*
 _RET = {
@@ -33,6 +33,8 @@ _RET = {
     "log": 0x7FFC0000,
     "allow": 0x7FFF0000,
 }
+#: a RET word without its data → the action's name in the policy language
+ACTION_NAMES = {value: name for name, value in _RET.items()}
 _X32_FIRST, _X32_LAST = 0x40000000, 0x7FFFFFFF
 _LAST = 0xFFFFFFFF
 
