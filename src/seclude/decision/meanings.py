@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from seclude.decision.nodes import FALSE, TRUE, Node
 from seclude.decision.ops import ite
@@ -11,7 +11,11 @@ from seclude.decision.parts import RUN_LIMIT, TooManyRunsError
 from seclude.decision.words import from_runs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from seclude.decision.follow import RunTest, State, Step, Target
+
+_M = TypeVar("_M")
 
 __all__ = ["AsDiagrams", "AsRuns", "Axis", "Meaning"]
 
@@ -38,24 +42,13 @@ class AsRuns:
 
     def __init__(self, steps: list[dict[State, Step]]) -> None:
         self.steps = steps
-        self.meanings: list[dict[State, Meaning]] = [{} for _ in steps]
+        self.meanings: list[dict[State, Meaning]] = []
         self.known: dict[tuple[int, tuple[int, ...], tuple[Meaning, ...]], Axis] = {}
         self.chosen: dict[tuple[Node | RunTest, Meaning, Meaning], Meaning] = {}
 
     def meaning(self) -> Node:
-        meanings = self.meanings
-
-        def at(target: Target | Node) -> Meaning:
-            return target if isinstance(target, Node) else meanings[target[0]][target[1]]
-
-        for pc in range(len(self.steps) - 1, -1, -1):
-            for state, step in self.steps[pc].items():
-                if isinstance(step, Node) or len(step) == 2:
-                    meanings[pc][state] = at(step)
-                else:
-                    test, then, other = step
-                    meanings[pc][state] = self.choose(test, at(then), at(other))
-        return self.node(next(iter(meanings[0].values())))
+        self.meanings = _backwards(self.steps, self.choose)
+        return self.node(next(iter(self.meanings[0].values())))
 
     def node(self, meaning: Meaning) -> Node:
         if isinstance(meaning, Node):
@@ -144,22 +137,34 @@ class AsDiagrams:
 
     def __init__(self, steps: list[dict[State, Step]]) -> None:
         self.steps = steps
-        self.meanings: list[dict[State, Node]] = [{} for _ in steps]
+        self.meanings: list[dict[State, Node]] = []
 
     def meaning(self) -> Node:
-        meanings = self.meanings
+        self.meanings = _backwards(self.steps, _ite)
+        return next(iter(self.meanings[0].values()))
 
-        def at(target: Target | Node) -> Node:
-            return target if isinstance(target, Node) else meanings[target[0]][target[1]]
 
-        for pc in range(len(self.steps) - 1, -1, -1):
-            for state, step in self.steps[pc].items():
-                if isinstance(step, Node) or len(step) == 2:
-                    meanings[pc][state] = at(step)
-                else:
-                    test, then, other = step
-                    meanings[pc][state] = ite(_as_node(test), at(then), at(other))
-        return next(iter(meanings[0].values()))
+def _backwards(
+    steps: list[dict[State, Step]], choose: Callable[[Node | RunTest, _M | Node, _M | Node], _M | Node]
+) -> list[dict[State, _M | Node]]:
+    """The meaning of every instruction in every state, the last instruction first: jumps only go forward."""
+    meanings: list[dict[State, _M | Node]] = [{} for _ in steps]
+
+    def at(target: Target | Node) -> _M | Node:
+        return target if isinstance(target, Node) else meanings[target[0]][target[1]]
+
+    for pc in range(len(steps) - 1, -1, -1):
+        for state, step in steps[pc].items():
+            if isinstance(step, Node) or len(step) == 2:
+                meanings[pc][state] = at(step)
+            else:
+                test, then, other = step
+                meanings[pc][state] = choose(test, at(then), at(other))
+    return meanings
+
+
+def _ite(test: Node | RunTest, then: Node, other: Node) -> Node:
+    return ite(_as_node(test), then, other)
 
 
 def _as_node(test: Node | RunTest) -> Node:
