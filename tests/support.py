@@ -161,8 +161,8 @@ def nobody_directory() -> Iterator[Path]:
 
 def _environment(home: Path, extra: Mapping[str, str] | None, *, nobody: bool) -> dict[str, str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "COVERAGE_", "PYTEST_"))}
-    # Where SHELL is unset, bash asks the name service who runs it: a socket call that depends on the caller's terminal.
-    env.setdefault("SHELL", "/bin/sh")
+    # Where one of these is unset, bash asks the name service who runs it: a socket call that depends on who calls the tests.
+    env = {"SHELL": "/bin/sh", "HOME": "/root" if os.geteuid() == 0 else "/"} | env
     if nobody:
         env |= {"PYTHONPATH": str(public_source()), "HOME": str(home), "TMPDIR": str(home), "XDG_CACHE_HOME": str(home / "cache")}
     else:
