@@ -8,7 +8,7 @@ import pytest
 
 from seclude.abi import arch
 from seclude.kernel import ptrace
-from seclude.supervise.observer import Observer
+from seclude.supervise.observer import GO, HOLD, LEAVE, Observer, Together
 from seclude.supervise.plain import Plain
 from seclude.supervise.record import Record
 from supervise_support import program
@@ -30,6 +30,12 @@ class Stopped:
             raise ProcessLookupError
         self.log.append(("resume", tid, signal))
 
+    def resume_to_call(self, tid, signal=0):
+        self.log.append(("resume to call", tid, signal))
+
+    def parent(self, tid):
+        return 100
+
     def listen(self, tid):
         self.log.append(("listen", tid))
 
@@ -47,13 +53,29 @@ class Stopped:
         return None
 
 
-def observer(kernel, value=ALLOW):
+class Told:
+    """A `Calls` that keeps a log and answers as told."""
+
+    def __init__(self, name="one", answer=GO):
+        self.name, self.answer = name, answer
+        self.log = []
+
+    def entered(self, tid, data):
+        self.log.append((self.name, "entered", tid, data))
+        return self.answer
+
+    def __getattr__(self, word):
+        return lambda *given: self.log.append((self.name, word, *given))
+
+
+def observer(kernel, value=ALLOW, calls=None):
     told: list[tuple[object, ...]] = []
     watching = Observer(
         kernel, 100, Plain(program(value)), Record(),
         started=lambda pid: told.append(("started", pid)),
         leaving=lambda tid: told.append(("leaving", tid)),
         stopped=lambda pid, signal: told.append(("stopped", pid, signal)),
+        calls=calls,
     )  # fmt: skip
     return watching, told
 
@@ -154,6 +176,91 @@ def test_a_thread_killed_under_us_is_no_error():
     assert watching.handle(100, stop(SIGTERM)) is False
     assert watching.handle(100, 9) is True
     assert watching.alive == set()
+
+
+CALL_STOP = SIGTRAP | 0x80
+
+
+def test_calls_are_asked_for_only_where_somebody_wants_them():
+    assert observer(Stopped())[0].options == ptrace.OBSERVE
+    assert observer(Stopped(), calls=Told())[0].options == ptrace.OBSERVE | 1 << 7 | 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "log"),
+    [(GO, [("resume", 100, 0)]), (LEAVE, [("resume to call", 100, 0)]), (HOLD, []), (HOLD | LEAVE, [])],
+)  # fmt: skip
+def test_before_a_call_a_thread_goes_on_as_answered(answer, log):
+    kernel, calls = Stopped(message=7), Told(answer=answer)
+    watching, _ = observer(kernel, calls=calls)
+    watching.handle(100, stop(SIGTRAP, ptrace.EVENT_SECCOMP))
+    assert calls.log == [("one", "began", 100, 0), ("one", "entered", 100, 7)]
+    assert kernel.log == log
+    if answer & HOLD:
+        watching.release(100)
+        assert kernel.log == [("resume to call" if answer & LEAVE else "resume", 100, 0)]
+
+
+def test_the_end_of_a_call_is_told_once_whatever_comes_between():
+    kernel, calls = Stopped(message=103), Told(answer=LEAVE)
+    watching, _ = observer(kernel, calls=calls)
+    watching.handle(100, stop(SIGTRAP, ptrace.EVENT_SECCOMP))
+    watching.handle(100, stop(SIGTRAP, ptrace.EVENT_FORK))
+    watching.handle(100, stop(CALL_STOP))
+    watching.handle(100, stop(SIGTERM))
+    assert kernel.log == [("resume to call", 100, 0)] * 2 + [("resume", 100, 0), ("resume", 100, SIGTERM)]
+    assert calls.log[2:] == [("one", "left", 100), ("one", "signalled", 100, SIGTERM)]
+
+
+def test_a_call_that_never_ends_is_forgotten():
+    kernel, calls = Stopped(), Told(answer=LEAVE)
+    watching, _ = observer(kernel, calls=calls)
+    watching.handle(100, stop(SIGTRAP, ptrace.EVENT_SECCOMP))
+    watching.handle(100, 9)
+    watching.handle(100, stop(SIGTRAP, ptrace.EVENT_STOP))  # another with the same number
+    assert kernel.log == [("resume to call", 100, 0), ("resume", 100, 0)]
+    assert calls.log[2:] == [("one", "gone", 100, 9), ("one", "began", 100, 100)]
+
+
+def test_exec_by_another_thread_takes_the_call_along():
+    kernel, calls = Stopped(message=105), Told(answer=LEAVE)
+    watching, _ = observer(kernel, calls=Together(calls))
+    watching.handle(105, stop(SIGTRAP, ptrace.EVENT_STOP))
+    watching.handle(100, stop(SIGTRAP, ptrace.EVENT_SECCOMP))
+    watching.handle(105, stop(SIGTRAP, ptrace.EVENT_SECCOMP))
+    watching.handle(100, stop(SIGTRAP, ptrace.EVENT_EXEC))
+    watching.handle(100, stop(CALL_STOP))
+    assert kernel.log[-2:] == [("resume to call", 100, 0), ("resume", 100, 0)]
+    assert calls.log[-2:] == [("one", "executed", 100, 105), ("one", "left", 100)]
+    watching.handle(105, stop(SIGTERM))
+    assert kernel.log[-1] == ("resume", 105, SIGTERM)
+
+
+def test_exec_by_another_thread_forgets_what_the_leader_was_in():
+    kernel, calls = Stopped(message=105), Told(answer=LEAVE)
+    watching, _ = observer(kernel, calls=calls)
+    watching.handle(100, stop(SIGTRAP, ptrace.EVENT_SECCOMP))
+    watching.handle(100, stop(SIGTRAP, ptrace.EVENT_EXEC))
+    assert kernel.log[-1] == ("resume", 100, 0)
+
+
+def test_several_are_told_in_turn_and_only_who_asked_hears_of_the_end():
+    first, second = Told("first", LEAVE), Told("second", HOLD)
+    second.log = first.log
+    kernel = Stopped()
+    watching, _ = observer(kernel, calls=Together(first, second))
+    watching.handle(100, stop(SIGTRAP, ptrace.EVENT_SECCOMP))
+    assert kernel.log == []
+    watching.release(100)
+    watching.handle(100, stop(CALL_STOP))
+    assert kernel.log == [("resume to call", 100, 0), ("resume", 100, 0)]
+    assert first.log[2:] == [("first", "entered", 100, 0), ("second", "entered", 100, 0), ("first", "left", 100)]
+    second.answer = LEAVE
+    watching.handle(100, stop(SIGTRAP, ptrace.EVENT_SECCOMP))
+    watching.handle(100, 0)
+    assert first.log[-2:] == [("first", "gone", 100, 0), ("second", "gone", 100, 0)]
+    watching.handle(100, stop(CALL_STOP))
+    assert first.log[-1][1] == "began"
 
 
 I386 = [("eax", 6), ("ebx", 0), ("ecx", 1), ("edx", 2), ("esi", 3), ("edi", 4), ("ebp", 5)]

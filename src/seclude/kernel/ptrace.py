@@ -24,9 +24,11 @@ __all__ = [
     "EVENT_EXEC",
     "EVENT_EXIT",
     "EVENT_FORK",
+    "EVENT_SECCOMP",
     "EVENT_STOP",
     "EVENT_VFORK",
     "OBSERVE",
+    "OBSERVE_CALLS",
     "TRACE_CALLS",
     "call_at_stop",
     "call_stop",
@@ -43,9 +45,12 @@ __all__ = [
     "supported",
 ]
 
-EVENT_FORK, EVENT_VFORK, EVENT_CLONE, EVENT_EXEC, EVENT_EXIT, EVENT_STOP = 1, 2, 3, 4, 6, 128
+EVENT_FORK, EVENT_VFORK, EVENT_CLONE, EVENT_EXEC, EVENT_EXIT, EVENT_SECCOMP, EVENT_STOP = 1, 2, 3, 4, 6, 7, 128
 #: TRACEFORK | TRACEVFORK | TRACECLONE | TRACEEXEC | TRACEEXIT | EXITKILL
 OBSERVE = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 20
+
+#: the same, TRACESECCOMP (a filter's TRACE is told) and TRACESYSGOOD (bit 7 of SIGTRAP marks the end of a call)
+OBSERVE_CALLS = OBSERVE | 1 << 7 | 1 << 0
 
 #: TRACESYSGOOD | TRACEFORK | TRACEVFORK | TRACECLONE | TRACEEXEC | EXITKILL: every call stops, with bit 7 of SIGTRAP set
 TRACE_CALLS = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 20

@@ -203,7 +203,7 @@ class _Run:
         try:
             if self.trace:
                 try:
-                    ptrace.seize(self.main)
+                    ptrace.seize(self.main, self.observer.options)
                 except OSError as error:
                     raise Retry(
                         self.report,

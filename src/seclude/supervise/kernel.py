@@ -29,10 +29,13 @@ if TYPE_CHECKING:
             """The next change of a child or traced thread, ``(id, wait status)``; None if there is none now, (0, 0) if nobody is left."""
 
         def resume(self, tid: int, signal: int = 0) -> None: ...
+        def resume_to_call(self, tid: int, signal: int = 0) -> None: ...
         def listen(self, tid: int) -> None: ...
         def event_message(self, tid: int) -> int: ...
         def signal_info(self, tid: int) -> bytes: ...
         def call_at_stop(self, tid: int) -> tuple[int, int, int, tuple[int, ...]]: ...
+        def parent(self, tid: int) -> int:
+            """A thread's process, a process's parent; 0 where it is not known."""
 
 
 __all__ = ["Kernel", "Linux"]
@@ -51,10 +54,21 @@ class Linux:
     read = staticmethod(memory.read)
     read_string = staticmethod(memory.read_string)
     resume = staticmethod(ptrace.resume)
+    resume_to_call = staticmethod(ptrace.resume_to_call)
     listen = staticmethod(ptrace.listen)
     event_message = staticmethod(ptrace.event_message)
     signal_info = staticmethod(ptrace.signal_info)
     call_at_stop = staticmethod(ptrace.call_at_stop)
+
+    @staticmethod
+    def parent(tid: int) -> int:
+        """See `Kernel.parent`."""
+        from seclude.kernel.proc import status
+
+        seen = status(tid)
+        if seen is None:
+            return 0
+        return (seen.parent if seen.tgid == tid else seen.tgid) or 0
 
     @staticmethod
     def wait() -> tuple[int, int] | None:

@@ -7,6 +7,9 @@ fatal call; the policy's own program, run on them, tells whether it was our filt
 Signals are passed on unchanged, group stops are left in place (PTRACE_LISTEN), new processes and threads are followed.
 PTRACE_O_EXITKILL ends all of them if the supervisor dies.
 
+Who wants more (the ptrace engine, the tracer) is a `Calls`, told of the calls that a filter answers with TRACE, and of what else befalls
+the threads. Several at once are one `Together`.
+
 What can still go wrong: a process made with CLONE_UNTRACED is not followed: it stays under the filter, and its
 denials by errno are reported, but its death is not. Each request can find its thread killed meanwhile (ESRCH).
 """
@@ -23,11 +26,44 @@ from seclude.supervise.record import Denial
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     from seclude.supervise.kernel import Kernel
     from seclude.supervise.record import Record
 
-__all__ = ["Observer"]
+    class Calls(Protocol):
+        """What is told of calls while they happen. Any method may raise ProcessLookupError: the thread was killed meanwhile."""
+
+        def entered(self, tid: int, data: int) -> int:
+            """A filter answered this thread's call with TRACE and ``data``; the thread stands before the call. What next: `GO`, `LEAVE`, `HOLD`, or both.
+
+            A filter of the target's own may have answered, and chosen ``data``: believe the policy, not this number.
+            """
+
+        def left(self, tid: int) -> None:
+            """The call for which this `Calls` asked `LEAVE` is over; the thread stands behind it. Not told of calls that never end."""
+
+        def signalled(self, tid: int, signal: int) -> None:
+            """A signal is about to be delivered."""
+
+        def began(self, tid: int, parent: int) -> None:
+            """A new process or thread, before its first instruction (the main process: when it is seized).
+
+            ``parent`` is the thread's process, or the process's parent; 0 where it is not known, as for the main process.
+            """
+
+        def executed(self, tid: int, former: int) -> None:
+            """Another program begins. All other threads of its process are gone; ``former`` was the thread's id until now."""
+
+        def gone(self, tid: int, status: int) -> None:
+            """The thread ended, with this wait status. Its number may be another's soon."""
+
+
+__all__ = ["GO", "HOLD", "LEAVE", "Observer", "Together"]
+
+#: what to do with a thread that stands before a call: let it go on; and stop it once more behind the call; or leave it standing until `Observer.release`
+GO, LEAVE, HOLD = 0, 1, 2
+_CALL_STOP = 0x85  # SIGTRAP | 0x80, of PTRACE_O_TRACESYSGOOD
 
 _SIGTRAP, _SIGSTOP, _SIGTSTP, _SIGTTIN, _SIGTTOU = 5, 19, 20, 21, 22
 _SIGSYS = 31  # x86, arm64: the architectures whose registers are known here
@@ -42,10 +78,11 @@ class Observer:
     leave a number in ``alive`` that is nobody's, or another's.
 
     ``started(pid)`` is called at the first exec of the main process, ``leaving(tid)`` when a thread is about to end and can still be
-    looked at in /proc, ``stopped(pid, signal)`` when the main process entered a group stop.
+    looked at in /proc, ``stopped(pid, signal)`` when the main process entered a group stop. ``calls`` is told of calls; `options` is what to
+    seize the main process with.
     """
 
-    __slots__ = ("alive", "executed", "kernel", "leaving", "main", "plain", "record", "started", "stopped")
+    __slots__ = ("_inside", "alive", "calls", "executed", "kernel", "leaving", "main", "plain", "record", "started", "stopped")
 
     def __init__(
         self,
@@ -57,6 +94,7 @@ class Observer:
         started: Callable[[int], None],
         leaving: Callable[[int], None],
         stopped: Callable[[int, int], None],
+        calls: Calls | None = None,
     ) -> None:
         self.kernel = kernel
         self.main = main
@@ -67,15 +105,30 @@ class Observer:
         self.stopped = stopped
         self.alive = {main}
         self.executed = False
+        self.calls = calls
+        self._inside: set[int] = set()  # threads that stop once more at the end of the call they are in
+        if calls is not None:
+            calls.began(main, 0)
+
+    @property
+    def options(self) -> int:
+        """What `ptrace.seize` needs for all this."""
+        return ptrace.OBSERVE if self.calls is None else ptrace.OBSERVE_CALLS
 
     def handle(self, tid: int, status: int) -> bool:
         """Act on one wait status. True where the thread, or the process whose last thread it was, is gone."""
         if status & 0xFF != 0x7F:
             self.alive.discard(tid)
+            self._inside.discard(tid)
+            if self.calls is not None:
+                self.calls.gone(tid, status)
             return True
-        self.alive.add(tid)
         signal, event = status >> 8 & 0xFF, status >> 16
         try:
+            if tid not in self.alive:
+                self.alive.add(tid)
+                if self.calls is not None:
+                    self.calls.began(tid, self.kernel.parent(tid))
             self._stop(tid, signal, event)
         except ProcessLookupError:
             return False  # killed under us; its exit status follows
@@ -83,9 +136,17 @@ class Observer:
 
     def _stop(self, tid: int, signal: int, event: int) -> None:
         if event == 0:
+            if signal == _CALL_STOP:
+                self._left(tid)
+                return
             if signal == _SIGSYS:
                 self._trap(tid)
-            self.kernel.resume(tid, signal)
+            if self.calls is not None:
+                self.calls.signalled(tid, signal)
+            self._resume(tid, signal)
+            return
+        if event == ptrace.EVENT_SECCOMP:
+            self._entered(tid)
             return
         if event == ptrace.EVENT_STOP:
             if signal in _STOPS:
@@ -97,6 +158,13 @@ class Observer:
             former = self.kernel.event_message(tid)
             if former != tid:
                 self.alive.discard(former)
+                # The call that goes on under this number is the other thread's, and what this number's own thread was in is no more.
+                self._inside.discard(tid)
+                if former in self._inside:
+                    self._inside.remove(former)
+                    self._inside.add(tid)
+            if self.calls is not None:
+                self.calls.executed(tid, former)
             if tid == self.main and not self.executed:
                 self.executed = True
                 self.started(tid)
@@ -106,7 +174,35 @@ class Observer:
                 # only where the policy says kill for the call the thread is in was it this call.
                 self._note(tid, (KILL_PROCESS, KILL_THREAD))
             self.leaving(tid)
+        self._resume(tid)
+
+    # -- calls --------------------------------------------------------------------------------------------------------
+
+    def release(self, tid: int) -> None:
+        """Let a thread that was left standing before its call (`HOLD`) go on. ProcessLookupError: it is gone."""
+        self._resume(tid)
+
+    def _entered(self, tid: int) -> None:
+        data = self.kernel.event_message(tid)
+        # Nobody asked for these stops: as if there were no tracer, but that is ENOSYS and no filter of ours says TRACE then.
+        answer = self.calls.entered(tid, data) if self.calls is not None else GO
+        if answer & LEAVE:
+            self._inside.add(tid)
+        if not answer & HOLD:
+            self._resume(tid)
+
+    def _left(self, tid: int) -> None:
+        self._inside.discard(tid)
+        if self.calls is not None:
+            self.calls.left(tid)
         self.kernel.resume(tid)
+
+    def _resume(self, tid: int, signal: int = 0) -> None:
+        """Stops inside a call (a child was made, a program begins) must not lose its end."""
+        if tid in self._inside:
+            self.kernel.resume_to_call(tid, signal)
+        else:
+            self.kernel.resume(tid, signal)
 
     def _trap(self, tid: int) -> None:
         """A SIGSYS is about to be delivered: if our filter raised it, note the call."""
@@ -130,3 +226,59 @@ class Observer:
             value=action | data,
         )  # fmt: skip
         self.record.add((arch, nr, action | data, key), denial)
+
+
+class Together:
+    """Several `Calls` as one, told in this order: first who looks at a call, last who changes it.
+
+    ``left`` is told to those that asked for it.
+    """
+
+    __slots__ = ("_inside", "members")
+
+    def __init__(self, *members: Calls) -> None:
+        self.members = members
+        self._inside: dict[int, list[Calls]] = {}
+
+    def entered(self, tid: int, data: int) -> int:
+        """See `Calls`."""
+        together = GO
+        inside = []
+        for one in self.members:
+            answer = one.entered(tid, data)
+            if answer & LEAVE:
+                inside.append(one)
+            together |= answer
+        if inside:
+            self._inside[tid] = inside
+        return together
+
+    def left(self, tid: int) -> None:
+        """See `Calls`."""
+        for one in self._inside.pop(tid, ()):
+            one.left(tid)
+
+    def signalled(self, tid: int, signal: int) -> None:
+        """See `Calls`."""
+        for one in self.members:
+            one.signalled(tid, signal)
+
+    def began(self, tid: int, parent: int) -> None:
+        """See `Calls`."""
+        for one in self.members:
+            one.began(tid, parent)
+
+    def executed(self, tid: int, former: int) -> None:
+        """See `Calls`."""
+        inside = self._inside.pop(former, None)
+        self._inside.pop(tid, None)
+        if inside is not None:
+            self._inside[tid] = inside
+        for one in self.members:
+            one.executed(tid, former)
+
+    def gone(self, tid: int, status: int) -> None:
+        """See `Calls`."""
+        self._inside.pop(tid, None)
+        for one in self.members:
+            one.gone(tid, status)
