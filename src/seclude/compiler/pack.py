@@ -22,11 +22,21 @@ __all__ = ["pack"]
 _PERMIT = ("log", "allow")
 
 
-def pack(policy: Policy, name: str, native: str, overrides: Iterable[tuple[str, str]] = ()) -> Artifact:
-    """Compile ``policy`` and ``reported(policy)``, both proven. Raises as `seclude.compiler.compile` does."""
+def pack(
+    policy: Policy, name: str, native: str, overrides: Iterable[tuple[str, str]] = (), forms: Iterable[tuple[str, str]] = ()
+) -> Artifact:
+    """Compile ``policy`` and ``reported(policy)``, both proven. ``forms`` change the reported one: ``("trace", CALLS)``.
+
+    Raises as `seclude.compiler.compile` does, and `UsageError` for a form that names an unknown call.
+    """
     plain = compile(policy)
     byteorder = plain.program.byteorder
-    told = compile_decision(reported(plain.decision), byteorder, order=plain.order)
+    summary: dict[str, str] = {}
+    watched = reported(plain.decision)
+    for kind, text in forms:
+        if kind == "trace":
+            watched = _traced(watched, text, policy, summary)
+    told = compile_decision(watched, byteorder, order=plain.order)
     return Artifact(
         name,
         policy.sources,
@@ -34,9 +44,22 @@ def pack(policy: Policy, name: str, native: str, overrides: Iterable[tuple[str, 
         native,
         bytes(plain),
         told.to_bytes(),
-        _summary(policy, plain.decision, len(plain), len(told)),
+        _summary(policy, plain.decision, len(plain), len(told)) | summary,
         overrides,
     )
+
+
+def _traced(decision: Decision, text: str, policy: Policy, summary: dict[str, str]) -> Decision:
+    """``traced(decision, the calls of text)``; what ``text`` means is left in the summary, so that a run need not look up groups."""
+    from seclude.decision.reporting import traced
+    from seclude.policy.chosen import chosen
+
+    names, others = chosen(text)
+    summary["traced"] = ("!" if others else "") + ",".join(names)
+    if others and not names:
+        return traced(decision, None)
+    numbers = ((arch.token, arch.number(name)) for arch in policy.architectures for name in names)
+    return traced(decision, [(token, number) for token, number in numbers if number is not None], others=others)
 
 
 def _summary(policy: Policy, decision: Decision, plain: int, told: int) -> dict[str, str]:

@@ -19,7 +19,7 @@ from seclude.decision.compare import (
 from seclude.decision.decompile import NoSpellingError, decompile
 from seclude.decision.policy import from_policy, shadowed
 from seclude.decision.read import from_program
-from seclude.decision.reporting import reported
+from seclude.decision.reporting import reported, traced
 from seclude.decision.typed import bypass, same_to_kernel, typed
 from seclude.decision.value import Decision
 from seclude.decision.witness import SystemCall
@@ -50,6 +50,7 @@ __all__ = [
     "shadowed",
     "stack",
     "subset",
+    "traced",
     "typed",
     "undecided",
     "union",

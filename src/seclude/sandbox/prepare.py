@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DENY", "prepare"]
 
+#: kinds of ``rules`` that are no lines of the policy, but change the form in which it is loaded for a supervisor
+FORMS = ("trace", "engine")
+
 #: what ``--deny RULE`` stands for
 DENY = "errno(EPERM)"
 _SUFFIX = ".seclude"
@@ -40,7 +43,9 @@ def prepare(
 ) -> Artifact:
     """The filters of a policy: a preset's name, a file (a path with a slash or ending in ``.seclude``), or a `Policy`.
 
-    ``rules`` are tried before the policy's own, in order: ``("allow", RULE)`` or ``("deny", RULE)``, which denies with EPERM. ``cache`` allows the
+    ``rules`` are tried before the policy's own, in order: ``("allow", RULE)`` or ``("deny", RULE)``, which denies with EPERM. Pairs that name a
+    form change how the policy is loaded for a supervisor, not what it means: ``("trace", "openat,@network-io")`` lets the chosen calls, where they
+    are allowed, stop for a tracer (`seclude.decision.traced`). ``cache`` allows the
     compiled preset and the cache directory. ``native`` is the architecture that the policy's ``native`` means; this process's by default.
 
     Raises `PolicyError`, `BudgetError`. A cache that cannot be used is no error: ``summary["cache"]`` says what happened.
@@ -135,7 +140,8 @@ def _cached(name: str, preset: bool, machine: str, extra: tuple[tuple[str, str],
             return _said(_compile(name, name, machine, extra), f"off: {store.refused}")
         found = store.get(key)
         # The main text is part of the key, and the lines of ``rules`` are too; what remains are the included ones.
-        if found is not None and _unchanged(found.sources[1 : len(found.sources) - len(extra)]):
+        lines = sum(kind not in FORMS for kind, _ in extra)
+        if found is not None and _unchanged(found.sources[1 : len(found.sources) - lines]):
             return _said(found, "hit")
         artifact = _compile(name, name, machine, extra)
         if artifact.sources[0][1].encode() != text:
@@ -148,6 +154,7 @@ def _compile(policy: str | Policy, name: str, machine: str, extra: tuple[tuple[s
     from seclude.policy import load, prepend
 
     read = load(policy, native=machine) if isinstance(policy, str) else policy
-    if extra:
-        read = prepend(read, [("allow" if kind == "allow" else DENY, rule, f"--{kind}") for kind, rule in extra])
-    return pack(read, name, read.native or machine, extra)
+    lines = tuple(pair for pair in extra if pair[0] not in FORMS)
+    if lines:
+        read = prepend(read, [("allow" if kind == "allow" else DENY, rule, f"--{kind}") for kind, rule in lines])
+    return pack(read, name, read.native or machine, lines, [pair for pair in extra if pair[0] in FORMS])
