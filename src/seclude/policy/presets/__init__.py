@@ -13,6 +13,7 @@ PRESETS: dict[str, str] = {
     "container": "honest programs: files, processes, threads and local sockets; no network, no namespaces, no other process's memory",
     "no-network": "as container, and no local sockets by name either: nobody outside is talked to",
     "readonly": "reads files and executes programs, changes nothing in the file system; no sockets",
+    "judge": "one program that reads, computes and writes its output, judged by 'seclude judge': threads, but no process, no network, no file changed",
     "compute": "computes on what it has already: no file is opened, no network, no process, no program; for functions and static programs",
 }
 
