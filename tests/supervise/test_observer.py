@@ -42,6 +42,9 @@ class Stopped:
     def event_message(self, tid):
         return self.message
 
+    def stopped_call(self, tid):
+        return 1, X86_64.token, 0x1000, (0,) * 6, self.message
+
     def signal_info(self, tid):
         return struct.pack("=iii", SIGSYS, 5, self.code).ljust(128, b"\0")
 
@@ -60,8 +63,8 @@ class Told:
         self.name, self.answer = name, answer
         self.log = []
 
-    def entered(self, tid, data):
-        self.log.append((self.name, "entered", tid, data))
+    def entered(self, tid, call):
+        self.log.append((self.name, "entered", tid, call[4]))
         return self.answer
 
     def __getattr__(self, word):

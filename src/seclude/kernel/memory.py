@@ -13,7 +13,7 @@ from __future__ import annotations
 import ctypes
 import os
 
-__all__ = ["open_memory", "read", "read_at", "read_string"]
+__all__ = ["open_memory", "read", "read_at", "read_string", "write"]
 
 _PAGE = os.sysconf("SC_PAGESIZE")
 
@@ -24,9 +24,11 @@ class _Vector(ctypes.Structure):
     _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
 
 
-_readv = ctypes.PyDLL(None, use_errno=True).process_vm_readv
-_readv.restype = ctypes.c_ssize_t
-_readv.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong)
+_libc = ctypes.PyDLL(None, use_errno=True)
+_readv, _writev = _libc.process_vm_readv, _libc.process_vm_writev
+for _function in (_readv, _writev):
+    _function.restype = ctypes.c_ssize_t
+    _function.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong)
 
 
 def read(tid: int, address: int, size: int) -> bytes | None:
@@ -65,6 +67,20 @@ def read_string(tid: int, address: int, limit: int = 4096) -> bytes | None:
         if nul:
             break
     return out
+
+
+def write(tid: int, address: int, data: bytes) -> bool:
+    """All of ``data`` into the thread's memory, where the thread itself may write. False where that cannot be done whole: a part may have been.
+
+    There is no way by /proc/TID/mem, which would also write what the target has mapped read-only.
+    """
+    if not data:
+        return True
+    if not 0 < address < 1 << 8 * ctypes.sizeof(ctypes.c_void_p):
+        return False
+    buffer = ctypes.create_string_buffer(data, len(data))
+    local, remote = _Vector(ctypes.addressof(buffer), len(data)), _Vector(address, len(data))
+    return bool(_writev(tid, ctypes.addressof(local), 1, ctypes.addressof(remote), 1, 0) == len(data))
 
 
 def open_memory(pid: int) -> int | None:

@@ -28,16 +28,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from seclude.supervise.kernel import Kernel
+    from seclude.kernel.protocol import Kernel
+    from seclude.kernel.registers import Stopped
     from seclude.supervise.record import Record
 
     class Calls(Protocol):
         """What is told of calls while they happen. Any method may raise ProcessLookupError: the thread was killed meanwhile."""
 
-        def entered(self, tid: int, data: int) -> int:
-            """A filter answered this thread's call with TRACE and ``data``; the thread stands before the call. What next: `GO`, `LEAVE`, `HOLD`, or both.
+        def entered(self, tid: int, call: Stopped) -> int:
+            """A filter answered this thread's call with TRACE, and the thread stands before it. What next: `GO`, `LEAVE`, `HOLD`, or the last two together.
 
-            A filter of the target's own may have answered, and chosen ``data``: believe the policy, not this number.
+            ``call`` is ``(nr, token, ip, args, data)``, as the target made it. A filter of the target's own may have answered, and chosen ``data``: believe
+            the policy, not this number.
             """
 
         def left(self, tid: int) -> None:
@@ -183,9 +185,10 @@ class Observer:
         self._resume(tid)
 
     def _entered(self, tid: int) -> None:
-        data = self.kernel.event_message(tid)
-        # Nobody asked for these stops: as if there were no tracer, but that is ENOSYS and no filter of ours says TRACE then.
-        answer = self.calls.entered(tid, data) if self.calls is not None else GO
+        if self.calls is None:  # we did not ask for these stops
+            self._resume(tid)
+            return
+        answer = self.calls.entered(tid, self.kernel.stopped_call(tid))
         if answer & LEAVE:
             self._inside.add(tid)
         if not answer & HOLD:
@@ -240,12 +243,12 @@ class Together:
         self.members = members
         self._inside: dict[int, list[Calls]] = {}
 
-    def entered(self, tid: int, data: int) -> int:
+    def entered(self, tid: int, call: Stopped) -> int:
         """See `Calls`."""
         together = GO
         inside = []
         for one in self.members:
-            answer = one.entered(tid, data)
+            answer = one.entered(tid, call)
             if answer & LEAVE:
                 inside.append(one)
             together |= answer
