@@ -105,7 +105,7 @@ class _Run:
     """
 
     __slots__ = (
-        "children_before", "continued", "control", "cpu_before", "deadline", "ending", "filters_before", "guard", "job", "kernel", "limit", "listener", "loaded", "main",
+        "address_space", "children_before", "continued", "control", "cpu_before", "deadline", "ending", "filters_before", "guard", "job", "kernel", "limit", "listener", "loaded", "main",
         "main_status", "mask", "memory", "more", "notes", "observer", "own_filter", "path", "plain", "plan", "poll", "record", "relay", "report",
         "responder", "signals", "spawn", "started_at", "terminal", "trace",
     )  # fmt: skip
@@ -126,6 +126,7 @@ class _Run:
         self.main_status: int | None = None
         self.limit = ""
         self.memory = 0
+        self.address_space = 0
         self.own_filter = False
         self.ending = False
         self.more = False
@@ -375,6 +376,7 @@ class _Run:
         self.own_filter = self.own_filter or (status.filters or 0) > self.filters_before + 1
         if status.tgid == tid:
             self.memory = max(self.memory, (status.number("VmHWM") or 0) * 1024)
+            self.address_space = max(self.address_space, (status.number("VmPeak") or 0) * 1024)
 
     def _look_at_main(self) -> None:
         """Whether the main process stacked a filter, while its status is there: one that is killed does not stop on its way out, nor one untraced."""
@@ -443,12 +445,17 @@ class _Run:
         if usage is not None:
             result.cpu = usage.cpu if usage.cpu is not None else result.cpu
             result.memory = usage.memory_peak if usage.memory_peak is not None else result.memory
+            result.oom_kills = usage.oom_kills or 0
             if usage.oom_kills and not self.limit:
                 if self.main_status is not None and self.main_status & 0x7F == _SIGKILL:
                     self.limit = "memory"
                 else:
                     self.notes.append("the limit memory ended processes of the run, but not the command itself")
+        result.address_space = self.address_space
+        result.bound_by = self.plan.bound_by
         self._limit_by_signal(result.cpu)
+        if self.relay.exceeded:  # what it wrote last may be seen after its end only
+            self.limit = self.limit or "output"
         result.denials = self.record.denials
         result.overflow = self.record.overflow
         result.limit = self.limit

@@ -69,6 +69,9 @@ class Result:
               tracing not less than Seclude itself has before it executes the command)
     ``denials``   what was denied, each kind once (`seclude.supervise.record.Denial`)
     ``overflow``  denied calls beyond the number of kinds that are kept apart
+    ``address_space``  peak bytes of the largest process's address space, where its end was observed, else 0
+    ``oom_kills``  processes that the kernel ended for the memory of the run's cgroup
+    ``bound_by``  limit → by what it was bound: "cgroup", "rlimit", "engine", joined by "+"
     ``limit``     the limit that ended it ("wall", "cpu", "memory", "output"), or ""
     ``ended_by``  how what was left at the end was ended: "" (nothing was left), "cgroup", "subreaper"
     ``reporting`` what was in force: "notify+ptrace", "notify", "ptrace" or "none"
@@ -77,8 +80,8 @@ class Result:
     """
 
     __slots__ = (
-        "code", "cpu", "denials", "ended_by", "error", "limit", "memory", "notes", "overflow", "reporting", "signal", "status", "stderr",
-        "stdout", "wall",
+        "address_space", "bound_by", "code", "cpu", "denials", "ended_by", "error", "limit", "memory", "notes", "oom_kills", "overflow",
+        "reporting", "signal", "status", "stderr", "stdout", "wall",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -90,6 +93,9 @@ class Result:
         self.cpu = 0.0
         self.wall = 0.0
         self.memory = 0
+        self.address_space = 0
+        self.oom_kills = 0
+        self.bound_by: dict[str, str] = {}
         self.denials: list[Denial] = []
         self.overflow = 0
         self.limit = ""
