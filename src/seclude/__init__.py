@@ -19,16 +19,22 @@ if TYPE_CHECKING:
     from seclude.policy import PRESETS, Policy, load, parse
     from seclude.sandbox import run
     from seclude.sandbox.install import install
+    from seclude.sandbox.judge import Judge, judge
+    from seclude.sandbox.judge_cases import Case
+    from seclude.sandbox.judge_verdict import Judgement
     from seclude.sandbox.result import Result
     from seclude.sandbox.strict import StrictError, StrictRaised, StrictTimeout, StrictViolation, strict
 
 __all__ = [
     "PRESETS",
     "BudgetError",
+    "Case",
     "Filter",
     "FilterError",
     "InputError",
     "InternalError",
+    "Judge",
+    "Judgement",
     "KernelError",
     "Policy",
     "PolicyError",
@@ -42,6 +48,7 @@ __all__ = [
     "__version__",
     "compile",
     "install",
+    "judge",
     "load",
     "native",
     "parse",
@@ -54,10 +61,13 @@ __all__ = [
 _HOMES = {
     "PRESETS": "policy",
     "BudgetError": "errors",
+    "Case": "sandbox.judge_cases",
     "Filter": "compiler",
     "FilterError": "errors",
     "InputError": "errors",
     "InternalError": "errors",
+    "Judge": "sandbox.judge",
+    "Judgement": "sandbox.judge_verdict",
     "KernelError": "errors",
     "Policy": "policy",
     "PolicyError": "errors",
@@ -70,6 +80,7 @@ _HOMES = {
     "UsageError": "errors",
     "compile": "compiler",
     "install": "sandbox.install",
+    "judge": "sandbox.judge",
     "load": "policy",
     "native": "abi",
     "parse": "policy",

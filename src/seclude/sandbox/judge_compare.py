@@ -138,7 +138,7 @@ def _lines(output: bytes, expected: bytes) -> Difference | None:
         theirs, next_theirs = _line(expected, there, last_expected)
         if mine != theirs:
             within = _prefix(mine or b"", theirs or b"")
-            return _difference(output, at, mine, expected, there, theirs, within)
+            return _difference(output, at, mine, theirs, within)
         if mine is None:
             return None
         at, there = next_mine, next_theirs
@@ -153,9 +153,8 @@ def _line(text: bytes, at: int, last: int) -> tuple[bytes | None, int]:
     return text[at:end].rstrip(), end + 1
 
 
-def _difference(
-    output: bytes, at: int, mine: bytes | None, expected: bytes, there: int, theirs: bytes | None, within: int
-) -> Difference:  # fmt: skip
+def _difference(output: bytes, at: int, mine: bytes | None, theirs: bytes | None, within: int) -> Difference:
+    """What parts ``within`` bytes into the line or word ``mine`` at ``at`` of the output, and ``theirs``; None for one that is not there."""
     start = output.rfind(b"\n", 0, at) + 1
     found = mine[within:][: _SHOWN + 1] if mine is not None else None
     wanted = theirs[within:][: _SHOWN + 1] if theirs is not None else None
@@ -165,12 +164,12 @@ def _difference(
 def _words(output: bytes, expected: bytes, epsilon: float | None) -> Difference | None:
     equal: Callable[[bytes, bytes], bool] = (lambda one, other: one == other) if epsilon is None else _near(epsilon)
     mine, theirs = _each_word(output), _each_word(expected)
-    for there, wanted in theirs:
+    for _, wanted in theirs:
         at, found = next(mine, (len(output.rstrip()), b""))
         if found != wanted and not (found and equal(found, wanted)):
-            return _difference(output, at, found or None, expected, there, wanted, 0)
+            return _difference(output, at, found or None, wanted, 0)
     at, found = next(mine, (0, b""))
-    return _difference(output, at, found, expected, len(expected), None, 0) if found else None
+    return _difference(output, at, found, None, 0) if found else None
 
 
 def _each_word(text: bytes) -> Words:

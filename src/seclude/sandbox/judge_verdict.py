@@ -89,7 +89,9 @@ class Judgement:
 
     def to_plain(self, *, hints: bool = True) -> dict[str, Any]:
         """Fields as plain values for JSON; without ``hints`` nothing of what was expected. Outputs stay out."""
-        out: dict[str, Any] = {name: getattr(self, name) for name in ("name", "verdict", "reason", "limit", "cpu", "wall", "memory", "output")}
+        out: dict[str, Any] = {
+            name: getattr(self, name) for name in ("name", "verdict", "reason", "limit", "cpu", "wall", "memory", "output")
+        }
         out |= {name: getattr(self, name) for name in ("status", "signal", "bound_by", "ended_by", "notes")}
         out["denied"] = _call(self.denied) if self.denied is not None else None
         out["denials"] = [_call(denial) for denial in self.denials]
@@ -98,7 +100,11 @@ class Judgement:
             from seclude.sandbox.judge_compare import shown
 
             found, expected = self.difference.found, self.difference.expected
-            out["difference"] = {"line": self.difference.line, "column": self.difference.column, "found": found if found is None else shown(found)}
+            out["difference"] = {
+                "line": self.difference.line,
+                "column": self.difference.column,
+                "found": found if found is None else shown(found),
+            }
             if hints:
                 out["difference"]["expected"] = expected if expected is None else shown(expected)
             else:
@@ -121,9 +127,14 @@ def decide(result: Result, limits: Limits) -> Judgement:
     if memory is not None and (result.oom_kills or result.limit == "memory"):
         return Judgement(result, "memory limit", f"more than {size(memory)}", "memory")
     failed = result.status != 0
-    if memory is not None and failed and not result.limit and result.bound_by.get("memory") == "rlimit":
-        if result.address_space > memory - memory // 16:
-            return Judgement(result, "memory limit", f"its address space reached {size(result.address_space)} of {size(memory)}", "memory")
+    if (
+        memory is not None
+        and failed
+        and not result.limit
+        and result.bound_by.get("memory") == "rlimit"
+        and result.address_space > memory - memory // 16
+    ):
+        return Judgement(result, "memory limit", f"its address space reached {size(result.address_space)} of {size(memory)}", "memory")
     if result.limit == "output":
         return Judgement(result, "output limit", f"more than {size(limits.output or 0)}", "output")
     if result.limit == "wall":

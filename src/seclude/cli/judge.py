@@ -1,0 +1,134 @@
+"""``seclude judge``: a submission on an input, or on a directory of cases, and the verdict."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from seclude.cli.options import Command, Option
+from seclude.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from seclude.cli.options import Arguments
+    from seclude.sandbox.judge import Judge
+
+__all__ = ["COMMAND", "main"]
+
+COMMAND = Command(
+    "judge",
+    "judge [options] [--] COMMAND [ARGUMENT...]",
+    "Run COMMAND on an input under a policy and limits, compare what it writes with what is expected, and give the verdict: "
+    "accepted, wrong answer, time limit, memory limit, output limit, runtime error, or disallowed call.",
+    (
+        Option("--stdin, -i", "FILE", "what it reads; nothing unless told"),
+        Option("--expect, -e", "FILE", "what it should write; unless told, only how it ends counts"),
+        Option("--cases", "DIR", "judge it on every pair NAME.in and NAME.out (or NAME.ans) of a directory"),
+        Option("--jobs, -j", "N", "so many cases at once; as many as there are processors unless told"),
+        Option("--stop", "", "after the first case that is not accepted, run no others"),
+        Option("--compare", "MODE", "exact, lines (blanks at line ends do not count), tokens (words), or float:EPS", default="lines"),
+        Option("--no-hints", "", "show nothing of what was expected"),
+        Option("--cpu", "TIME", "CPU time of all its processes, such as 500ms", default="2s"),
+        Option("--wall", "TIME", "time on the clock; three times --cpu and a second unless told"),
+        Option("--memory", "SIZE", "memory", default="256M"),
+        Option("--output", "SIZE", "bytes written to stdout and stderr together, and to each file", default="16M"),
+        Option("--processes", "N", "processes and threads together"),
+        Option("--files", "N", "open descriptors"),
+        Option("--policy, -p", "FILE|PRESET", "the policy: a preset's name or a file", default="judge"),
+        Option("--allow", "RULE", "allow this first", many=True),
+        Option("--deny", "RULE", "deny this first, with EPERM", many=True),
+        Option("--env", "NAME[=VALUE]", "set a variable, or pass it on; else the environment is PATH, LANG, HOME and TMPDIR", many=True),
+        Option("--chdir", "DIR", "start in this directory"),
+        Option("--no-ptrace", "", "do not trace: kills are known by their wait status only"),
+        Option("--json", "", "print one JSON object"),
+        Option("--verbose, -v", "", "say what enforced each limit, and every denied call"),
+    ),
+    epilog="""Exit codes: 0 accepted (every case), 1 any other verdict, 125 Seclude's own failure, or a COMMAND that cannot be executed.""",
+    stops=True,
+)
+
+_LIMITS = ("cpu", "wall", "memory", "output", "processes", "files")
+
+
+def main(arguments: Arguments) -> int:
+    """Judge. Raises `SecludeError`."""
+    if not arguments.rest:
+        raise UsageError("seclude judge: no command given", "usage: seclude judge [options] [--] COMMAND [ARGUMENT...]")
+    directory = arguments.text("cases")
+    if directory is not None and (arguments.text("stdin") is not None or arguments.text("expect") is not None):
+        raise UsageError("seclude judge: --cases and --stdin or --expect contradict each other", "give a directory or two files")
+    if directory is None and (arguments.flag("stop") or arguments.text("jobs") is not None):
+        raise UsageError("seclude judge: --stop and --jobs are for --cases")
+    from seclude.sandbox.judge import Judge
+
+    with Judge(
+        policy=_policy(arguments),
+        rules=[(name, value) for name, value in arguments.ordered if name in ("allow", "deny")],
+        compare=arguments.text("compare") or "lines",
+        env=_environment(arguments),
+        cwd=arguments.text("chdir"),
+        jobs=_jobs(arguments),
+        ptrace=not arguments.flag("no_ptrace"),
+        **{name: arguments.text(name) for name in _LIMITS},  # type: ignore[arg-type]
+    ) as judge:
+        return _single(judge, arguments) if directory is None else _batch(judge, arguments, directory)
+
+
+def _single(judge: Judge, arguments: Arguments) -> int:
+    from seclude.sandbox import judge_report
+
+    hints = not arguments.flag("no_hints")
+    judged = judge.judge(arguments.rest, stdin=arguments.text("stdin") or b"", expect=arguments.text("expect"))
+    if arguments.flag("json"):
+        sys.stdout.write(judge_report.to_json(judge, arguments.rest, judged, hints=hints))
+    else:
+        sys.stdout.write(judge_report.to_text(judged, hints=hints, colour=_colour(), verbose=arguments.flag("verbose")))
+    return 0 if judged.accepted else 1
+
+
+def _batch(judge: Judge, arguments: Arguments, directory: str) -> int:
+    from seclude.sandbox import judge_report
+    from seclude.sandbox.judge_cases import find_cases
+
+    hints = not arguments.flag("no_hints")
+    found = find_cases(directory)
+    judged = list(judge.each(((arguments.rest, case) for case in found), stop=arguments.flag("stop")))
+    if arguments.flag("json"):
+        sys.stdout.write(judge_report.cases_to_json(judge, arguments.rest, judged, len(found), hints=hints))
+    else:
+        text = judge_report.cases_to_text(judged, len(found), hints=hints, colour=_colour(), verbose=arguments.flag("verbose"))
+        sys.stdout.write(text)
+    return 0 if all(one.accepted for one in judged) else 1
+
+
+def _colour() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _policy(arguments: Arguments) -> str:
+    name = arguments.text("policy")
+    if not name:
+        raise UsageError("seclude judge: --policy names nothing", "give a preset's name or a file; see: seclude policy list")
+    return name
+
+
+def _jobs(arguments: Arguments) -> int | None:
+    text = arguments.text("jobs")
+    if text is None:
+        return None
+    from seclude.sandbox.limits import read_count
+
+    return read_count(text, "seclude judge: --jobs")
+
+
+def _environment(arguments: Arguments) -> dict[str, str]:
+    out = {}
+    for word in arguments.all("env"):
+        name, equals, value = word.partition("=")
+        if not name:
+            raise UsageError(f"seclude judge: --env {word!r} names no variable", "give NAME=VALUE, or NAME to pass it on")
+        if equals:
+            out[name] = value
+        elif name in os.environ:
+            out[name] = os.environ[name]
+    return out
