@@ -8,7 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from seclude.abi.architecture import Architecture
     from seclude.abi.prototypes import Parameter
@@ -18,6 +18,7 @@ __all__ = ["constant", "constant_names", "constants", "decode", "errno_name", "e
 _tables: dict[str, dict[str, int]] = {}
 _errors: dict[str, dict[str, int]] = {}
 _families: dict[str, tuple[str, ...]] = {}
+_names: list[str] = []
 
 # errno names that share a number with the one to show
 _ERRNO_SYNONYMS = frozenset(("EWOULDBLOCK", "EDEADLOCK", "ENOTSUP", "EREFUSED"))
@@ -65,11 +66,13 @@ def constant(name: str, arch: Architecture | str) -> int | None:
     return constants(arch).get(name)
 
 
-def constant_names() -> Iterable[str]:
+def constant_names() -> Sequence[str]:
     """Every name that some architecture has, sorted, for "did you mean"."""
-    from seclude.abi._constants import TEXT
+    if not _names:
+        from seclude.abi._constants import TEXT
 
-    return sorted({line.partition(" ")[0] for line in TEXT.splitlines() if not line.startswith("@")})
+        _names.extend(sorted({line.partition(" ")[0] for line in TEXT.splitlines() if not line.startswith("@")}))
+    return _names
 
 
 def families() -> Mapping[str, tuple[str, ...]]:

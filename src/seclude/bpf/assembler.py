@@ -386,8 +386,11 @@ def _unknown(token: Token, architecture: Architecture, token_names: Mapping[str,
     name = token.text
     if name in ("X", "A", "mem", "args", "data", "len", "sys_number", "arch", "instruction_pointer"):
         return Fault(f"{name!r} is not a constant", token, "load it into A or X first")
-    known = (*architecture.calls(), *token_names, *ACTIONS, *constant_names())
-    suggest = partial(_nearest, name, known, "a call of another architecture is written arch.call")
+
+    def suggest() -> str:  # asked only for the faults that are shown
+        known = (*architecture.calls(), *token_names, *ACTIONS, *constant_names())
+        return _nearest(name, known, "a call of another architecture is written arch.call")
+
     return Fault(f"{name!r} is no call of {architecture.name}, no constant and no architecture", token, suggest)
 
 
