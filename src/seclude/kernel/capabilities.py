@@ -9,7 +9,7 @@ from seclude.errors import KernelError
 from seclude.kernel import prctl
 from seclude.kernel.libc import failed, syscall
 
-__all__ = ["CAP_SETPCAP", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_SYS_RESOURCE", "drop", "has", "has_capability", "sets"]
+__all__ = ["CAP_SETPCAP", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_SYS_RESOURCE", "drop", "drop_all", "has", "has_capability", "set_effective", "sets"]
 
 CAP_KILL = 5
 CAP_SETPCAP = 8
@@ -54,6 +54,15 @@ def has_capability(capability: int, which: str = "effective") -> bool:
 has = has_capability
 
 
+def set_effective(mask: int) -> None:
+    """Make ``mask`` the calling thread's effective set; the others stay. Raises `KernelError` (EPERM beyond the permitted set)."""
+    header, data = _get()
+    data[0].effective, data[1].effective = mask & 0xFFFFFFFF, mask >> 32
+    result = syscall("capset", ctypes.byref(header), data)
+    if result < 0:
+        raise failed("capset", -result, f"effective capabilities {mask:#x}", "")
+
+
 def drop(capability: int) -> tuple[str, ...]:
     """Give up ``capability`` in every set of the calling thread; the names of the sets where it had to stay.
 
@@ -81,3 +90,11 @@ def drop(capability: int) -> tuple[str, ...]:
     if has_capability(capability) or has_capability(capability, "ambient"):
         raise KernelError(f"capability {capability} is still effective after capset", "a security module may be in the way")
     return kept
+
+
+def drop_all() -> None:
+    """Clear every set of the calling thread but the bounding one. Raises `KernelError`."""
+    prctl.raw(prctl.PR_CAP_AMBIENT, prctl.PR_CAP_AMBIENT_CLEAR_ALL)  # EINVAL before 4.3: there is no ambient set to clear
+    result = syscall("capset", ctypes.byref(_Header(_VERSION, 0)), (_Data * 2)())
+    if result < 0:
+        raise failed("capset", -result, "every capability given up", "")
