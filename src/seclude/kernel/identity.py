@@ -1,0 +1,121 @@
+"""Act on files as somebody else: one thread's fsuid, fsgid, groups and effective capabilities (credentials(7), setfsuid(2), capabilities(7)).
+
+The problem: a supervisor that opens a file for its target must be refused what the target would be refused. The kernel judges files by four
+things of the calling *thread*; the C library's functions change all threads of a process, so the calls are made raw here.
+
+Order: groups and ids while the capability to change them is still there, effective capabilities last; back in the reverse order. What cannot be taken
+back ends the process: it must never go on as somebody else.
+
+What can still go wrong: an unprivileged supervisor can become nobody but itself; `Identity.enter` raises PermissionError then.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from seclude.errors import KernelError
+from seclude.kernel import capabilities
+from seclude.kernel.libc import libc, number
+
+__all__ = ["Caller", "Identity", "caller"]
+
+#: reaching into processes is judged where it matters, not here; a target never has it
+_IGNORED = 1 << capabilities.CAP_SYS_PTRACE
+_raw = libc.syscall
+
+
+class Caller:
+    """Who a thread is to the file system: ``uid`` and ``gid`` (fsuid, fsgid), real ones, ``groups`` sorted, ``capabilities`` effective; and its
+    process, its numbers in each pid namespace from ours inwards, its umask.
+    """  # fmt: skip
+
+    __slots__ = ("capabilities", "gid", "groups", "pids", "process", "real_gid", "real_uid", "tgids", "uid", "umask")
+
+    def __init__(self, raw: bytes) -> None:
+        def words(name: bytes) -> list[bytes]:
+            at = raw.index(b"\n" + name + b":\t") + len(name) + 3
+            return raw[at : raw.index(b"\n", at)].split()
+
+        self.umask = int(words(b"Umask")[0], 8)
+        self.process = int(words(b"Tgid")[0])
+        uid, gid = words(b"Uid"), words(b"Gid")
+        self.uid, self.gid, self.real_uid, self.real_gid = int(uid[3]), int(gid[3]), int(uid[0]), int(gid[0])
+        self.groups = tuple(map(int, words(b"Groups")))
+        self.tgids, self.pids = tuple(map(int, words(b"NStgid"))), tuple(map(int, words(b"NSpid")))
+        self.capabilities = int(words(b"CapEff")[0], 16)
+
+
+def caller(raw: bytes) -> Caller | None:
+    """A `Caller` from /proc/TID/status; None where it does not say all that is needed (a thread that is ending)."""
+    try:
+        return Caller(raw)
+    except (ValueError, IndexError):
+        return None
+
+
+class Identity:
+    """This thread's own identity, and how to leave it for a while. For the thread that made it only."""
+
+    __slots__ = ("_fsgid", "_fsuid", "capabilities", "gid", "groups", "uid")
+
+    def __init__(self) -> None:
+        self._fsuid = _known("setfsuid32", "setfsuid")
+        self._fsgid = _known("setfsgid32", "setfsgid")
+        self.uid, self.gid = self._set(self._fsuid, -1), self._set(self._fsgid, -1)
+        self.groups = tuple(os.getgroups())
+        self.capabilities = capabilities.sets()["effective"]
+
+    @staticmethod
+    def _set(call: int, value: int) -> int:
+        return int(_raw(ctypes.c_long(call), ctypes.c_long(value))) & 0xFFFFFFFF
+
+    def is_own(self, uid: int, gid: int, groups: tuple[int, ...], effective: int) -> bool:
+        """Whether these are this thread's own, as far as files are concerned: then there is nothing to enter."""
+        return uid == self.uid and gid == self.gid and groups == self.groups and not self.capabilities & ~effective & ~_IGNORED
+
+    def enter(self, uid: int, gid: int, groups: tuple[int, ...], effective: int) -> None:
+        """Become that, with no capability that this thread lacks. Raises PermissionError, and then nothing has changed. `leave` it in any case."""
+        try:
+            if groups != self.groups:
+                self._set_groups(groups)
+            if self._change(self._fsgid, gid) != gid or self._change(self._fsuid, uid) != uid:
+                raise PermissionError(1, "the supervisor may not act as the target's user")
+            capabilities.set_effective(self.capabilities & effective)
+        except (OSError, KernelError) as error:
+            self.leave()
+            raise PermissionError(1, f"the supervisor may not act as the target's user ({error})") from None
+
+    def leave(self) -> None:
+        """Be oneself again. Ends the process where that fails."""
+        try:
+            capabilities.set_effective(self.capabilities)
+            good = self._change(self._fsuid, self.uid) == self.uid and self._change(self._fsgid, self.gid) == self.gid
+            if tuple(os.getgroups()) != self.groups:
+                self._set_groups(self.groups)
+            capabilities.set_effective(self.capabilities)  # the change of fsuid moves those about files
+        except (OSError, KernelError):
+            good = False
+        if not good:
+            os._exit(125)
+
+    def _change(self, call: int, value: int) -> int:
+        self._set(call, value)
+        return self._set(call, -1)
+
+    @staticmethod
+    def _set_groups(groups: tuple[int, ...]) -> None:
+        array = (ctypes.c_uint32 * max(1, len(groups)))(*groups)
+        if _raw(ctypes.c_long(_known("setgroups32", "setgroups")), ctypes.c_long(len(groups)), ctypes.byref(array)) < 0:
+            number_ = ctypes.get_errno()
+            raise PermissionError(number_, os.strerror(number_))
+
+
+def _known(*names: str) -> int:
+    """The number of the first of these calls that this architecture has: where ids once had 16 bits, the plain name still means those."""
+    for name in names[:-1]:
+        try:
+            return number(name)
+        except KernelError:
+            continue
+    return number(names[-1])
