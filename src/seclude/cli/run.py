@@ -15,6 +15,8 @@ from seclude.sandbox.result import Job
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from seclude.cli.options import Arguments
     from seclude.sandbox.result import Result
 
@@ -37,6 +39,8 @@ COMMAND = Command(
         Option("--env", "NAME[=VALUE]", "set a variable, or keep it under --clear-env", many=True),
         Option("--clear-env", "", "start from an empty environment"),
         Option("--chdir", "DIR", "start in this directory"),
+        Option("--handler", "MODULE:FUNCTION", "let this handler decide calls that the policy notifies or traces", many=True),
+        Option("--engine", "NAME", "how handlers are told of calls", choices=("auto", "notify", "ptrace")),
         Option("--report", "FORM", "how denials are told", default="text", choices=("text", "json", "none")),
         Option("--report-file", "FILE", "write the report there instead of stderr"),
         Option("--no-report", "", "load the plain filter: errno answers are not seen, kills are"),
@@ -74,6 +78,7 @@ def main(arguments: Arguments) -> int:
         report=not arguments.flag("no_report"),
         ptrace=not arguments.flag("no_ptrace"),
         weaker=_weaker(arguments),
+        supervision=_supervision(arguments),
     )
     file = arguments.text("report_file")
     destination = _destination(file)
@@ -133,6 +138,17 @@ def _weaker(arguments: Arguments) -> dict[str, str]:
         if not equals:
             raise UsageError(f"seclude run: --allow-weaker {word!r} names no substitute", "write --allow-weaker kill_process=trap")
         out[name] = substitute
+    return out
+
+
+def _supervision(arguments: Arguments) -> dict[str, Any]:
+    """What is decided while the run happens; empty for most runs, which import nothing for it."""
+    out: dict[str, Any] = {}
+    if arguments.all("handler"):
+        out["handlers"] = arguments.all("handler")
+        out["engine"] = arguments.text("engine") or "auto"
+    elif arguments.text("engine") is not None:
+        raise UsageError("seclude run: --engine without --handler has nothing to run", "name a handler, or leave it out")
     return out
 
 

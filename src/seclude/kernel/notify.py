@@ -20,9 +20,11 @@ import fcntl
 import os
 import struct
 
-__all__ = ["CONTINUE", "Notification", "continue_", "receive", "reply", "still_waiting"]
+__all__ = ["CONTINUE", "Notification", "add_fd", "continue_", "receive", "reply", "still_waiting", "wake_in_step"]
 
 CONTINUE = 1  # SECCOMP_USER_NOTIF_FLAG_CONTINUE, Linux 5.5
+_SETFD, _SEND_TOO = 1, 2  # SECCOMP_ADDFD_FLAG_SETFD (5.9), SECCOMP_ADDFD_FLAG_SEND (5.14)
+_SYNC_WAKE_UP = 1  # SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (6.6)
 
 
 def _request(direction: str, number: int, size: int) -> int:
@@ -41,9 +43,12 @@ def _request(direction: str, number: int, size: int) -> int:
 _NOTIFICATION = struct.Struct("=QIIiIQ6Q")  # struct seccomp_notif: id, pid, flags, then struct seccomp_data
 _RESPONSE = struct.Struct("=QqiI")  # struct seccomp_notif_resp: id, val, error, flags
 _ID = struct.Struct("=Q")
+_ADDFD_FORM = struct.Struct("=QIIII")  # struct seccomp_notif_addfd: id, flags, srcfd, newfd, newfd_flags
 _RECV = _request("rw", 0, _NOTIFICATION.size)
 _SEND = _request("rw", 1, _RESPONSE.size)
 _ID_VALID = _request("w", 2, _ID.size)
+_ADDFD = _request("w", 3, _ADDFD_FORM.size)
+_SET_FLAGS = _request("w", 4, 8)
 
 
 class Notification:
@@ -98,6 +103,36 @@ def still_waiting(listener: int, id_: int) -> bool:
         fcntl.ioctl(listener, _ID_VALID, bytearray(_ID.pack(id_)), True)
     except OSError as error:
         if error.errno == errno.ENOENT:
+            return False
+        raise
+    return True
+
+
+def add_fd(listener: int, id_: int, fd: int, *, newfd: int | None = None, cloexec: bool = True, send: bool = True) -> int | None:
+    """Put a copy of ``fd`` into the target's table; its number there, or None where the call went away before.
+
+    ``newfd`` is the number that it shall get, replacing what is there. ``send`` makes that number the call's result in the same step (Linux 5.14), so that
+    no target ever has the descriptor without the answer. Raises OSError: EBADF (no descriptor, or one opened with O_PATH), EMFILE and EBADF of the
+    target's own limit, EBUSY. After an error the call still waits for an answer.
+    """
+    flags = (0 if newfd is None else _SETFD) | (_SEND_TOO if send else 0)
+    buffer = bytearray(_ADDFD_FORM.pack(id_, flags, fd, newfd or 0, os.O_CLOEXEC if cloexec else 0))
+    while True:
+        try:
+            return int(fcntl.ioctl(listener, _ADDFD, buffer, True))
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ESRCH):
+                return None
+            if error.errno != errno.EINTR:
+                raise
+
+
+def wake_in_step(listener: int) -> bool:
+    """Ask the kernel to run the waked side on the waker's CPU (SYNC_WAKE_UP): right where both share one. False before Linux 6.6."""
+    try:
+        fcntl.ioctl(listener, _SET_FLAGS, _SYNC_WAKE_UP)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOTTY):
             return False
         raise
     return True

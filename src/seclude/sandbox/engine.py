@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from seclude.sandbox.result import Job
+    from seclude.sandbox.supervision import Supervision
 
 __all__ = ["PATIENCE", "execute"]
 
@@ -107,7 +108,7 @@ class _Run:
     __slots__ = (
         "address_space", "children_before", "continued", "control", "cpu_before", "deadline", "ending", "filters_before", "guard", "job", "kernel", "limit", "listener", "loaded", "main",
         "main_status", "mask", "memory", "more", "notes", "observer", "own_filter", "path", "plain", "plan", "poll", "record", "relay", "report",
-        "responder", "signals", "spawn", "started_at", "terminal", "trace",
+        "responder", "signals", "spawn", "started_at", "supervision", "terminal", "trace",
     )  # fmt: skip
 
     def __init__(
@@ -120,6 +121,7 @@ class _Run:
         self.kernel = Linux()
         self.record = Record()
         self.responder: Responder | None = None
+        self.supervision: Supervision | None = None
         self.listener = -1
         self.main = 0
         self.continued = False
@@ -167,7 +169,7 @@ class _Run:
         finally:
             if self.main:
                 self.spawn.close()
-            if self.listener >= 0:
+            if self.listener >= 0 and (self.supervision is None or self.supervision.close()):
                 os.close(self.listener)
             signals.pending(self.signals)  # what came for a run that is over
             os.close(self.signals)
@@ -175,6 +177,10 @@ class _Run:
             prctl.set_dumpable(dumpable)
 
     def _start(self) -> None:
+        if self.job.supervision:
+            from seclude.sandbox.supervision import build
+
+            self.supervision = build(self.job, self)
         program = without_trace(self.job.artifact.reported) if self.report else self.job.artifact.plain
         flags = filter_flags(self.report)
         domain = landlock.scope_ruleset()
@@ -259,6 +265,8 @@ class _Run:
                 self._bind_files(self.main)
             self.responder = Responder(self.kernel, self.listener, self.plain, self.record, self._start_to_pass())
             self.poll.register(self.listener, select.POLLIN)
+            if self.supervision is not None:
+                self.supervision.attach()
 
     def _start_to_pass(self) -> tuple[int, int, int, tuple[int, ...]] | None:
         """The execve that the responder lets pass: none where the policy permits it, since then it is never notified."""
@@ -290,7 +298,7 @@ class _Run:
                 elif descriptor == self.control:
                     self.notes.append("the caller is gone: the run was ended")
                     return
-                else:
+                elif self.supervision is None or not self.supervision.handle(descriptor):
                     self.relay.handle(descriptor, self.poll)
             if self.more:
                 self._reap()
@@ -427,7 +435,7 @@ class _Run:
             for descriptor, _ in self.poll.poll(0 if self.more else 20):
                 if descriptor == self.signals:
                     signals.pending(self.signals)
-                else:
+                elif self.supervision is None or not self.supervision.handle(descriptor):
                     self.relay.handle(descriptor, self.poll)
 
     def _ignore(self, descriptor: int) -> None:
@@ -466,6 +474,8 @@ class _Run:
         if self.own_filter:
             self.notes.append("the target stacked a filter of its own: what that one denies first is not reported here")
         self._outcome(result)
+        if self.supervision is not None:
+            self.supervision.finish(result)
         result.notes = [*self.notes, *self.plan.notes]
         return result
 

@@ -67,13 +67,16 @@ def _is_absence(denial: Denial) -> bool:
 def _line(denial: Denial, colour: bool, width: int) -> str:
     bold, red, dim, plain = (_BOLD, _RED, _DIM, _PLAIN) if colour else ("", "", "", "")
     verb = {"kill_process": "killed", "kill_thread": "killed", "trap": "trapped"}.get(denial.action, "denied")
-    outcome = denial.result if denial.action in ("errno", "busy") else f"{denial.action} ({denial.result})"
+    outcome = denial.result if denial.action in ("errno", "busy", "handler") else f"{denial.action} ({denial.result})"
     parts = [f"{bold}{red}{verb} {denial.count}{_TIMES}{plain}  {bold}{denial.text}{plain} → {outcome}"]
     bare = [f"{verb} {denial.count}{_TIMES}  {denial.text} → {outcome}"]
     if denial.rule:
         parts.append(f"{dim}rule:{plain} {denial.rule}")
         bare.append(f"rule: {denial.rule}")
-    if denial.action == "busy":
+    if denial.action == "handler":
+        parts.append(denial.reason)
+        bare.append(parts[-1])
+    elif denial.action == "busy":
         parts.append("one listener a process: --no-report leaves it to the target")
         bare.append(parts[-1])
     elif denial.suggestion:

@@ -22,9 +22,10 @@ class Job:
 
     ``capture`` names which of 1 (stdout) and 2 (stderr) are collected into the result; ``stdin`` is bytes to feed, or None to
     leave descriptor 0. ``umask`` and ``mask`` (blocked signals) are the target's; None leaves this process's. ``report`` and ``ptrace`` false do without that mechanism.
+    ``supervision`` says in plain values what is decided while the run happens (`seclude.sandbox.supervision`); empty: nothing.
     """
 
-    __slots__ = ("argv", "artifact", "capture", "cwd", "environment", "limits", "mask", "ptrace", "report", "stdin", "umask", "weaker")
+    __slots__ = ("argv", "artifact", "capture", "cwd", "environment", "limits", "mask", "ptrace", "report", "stdin", "supervision", "umask", "weaker")
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class Job:
         umask: int | None = None,
         mask: list[int] | None = None,
         weaker: dict[str, str] | None = None,
+        supervision: dict[str, Any] | None = None,
     ) -> None:
         self.argv = argv
         self.environment = environment
@@ -54,6 +56,7 @@ class Job:
         self.umask = umask
         self.mask = mask
         self.weaker = weaker or {}
+        self.supervision = supervision or {}
 
 
 class Result:

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from seclude.abi import Architecture
     from seclude.abi.prototypes import Parameter
-    from seclude.supervise.kernel import Kernel
+    from seclude.kernel.protocol import Kernel
 
 __all__ = ["architecture", "describe", "quote"]
 

@@ -1,7 +1,6 @@
 """The one narrow protocol through which engines reach the kernel, and the running kernel behind it.
 
-Everything that `notifications.Responder` and `observer.Observer` do to a target is a method here, so that a model of
-the kernel can stand in for it, and so that neither engine can reach for more.
+The protocol is `seclude.kernel.protocol.Kernel`.
 """
 
 from __future__ import annotations
@@ -12,33 +11,12 @@ from seclude.kernel import memory, notify, ptrace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
+    from collections.abc import Callable
 
-    from seclude.kernel.notify import Notification
+    from seclude.kernel.proc import Status
+    from seclude.kernel.registers import Stopped
 
-    class Kernel(Protocol):
-        """What engines may ask of a kernel. Thread ids are of the supervisor's pid namespace; errors are OSError."""
-
-        def receive(self, listener: int) -> Notification | None: ...
-        def reply(self, listener: int, id_: int, *, error: int = 0, value: int = 0) -> bool: ...
-        def continue_(self, listener: int, id_: int) -> bool: ...
-        def still_waiting(self, listener: int, id_: int) -> bool: ...
-        def read(self, tid: int, address: int, size: int) -> bytes | None: ...
-        def read_string(self, tid: int, address: int, limit: int) -> bytes | None: ...
-        def wait(self) -> tuple[int, int] | None:
-            """The next change of a child or traced thread, ``(id, wait status)``; None if there is none now, (0, 0) if nobody is left."""
-
-        def resume(self, tid: int, signal: int = 0) -> None: ...
-        def resume_to_call(self, tid: int, signal: int = 0) -> None: ...
-        def listen(self, tid: int) -> None: ...
-        def event_message(self, tid: int) -> int: ...
-        def signal_info(self, tid: int) -> bytes: ...
-        def call_at_stop(self, tid: int) -> tuple[int, int, int, tuple[int, ...]]: ...
-        def parent(self, tid: int) -> int:
-            """A thread's process, a process's parent; 0 where it is not known."""
-
-
-__all__ = ["Kernel", "Linux"]
+__all__ = ["Linux"]
 
 _ANY_THREAD = 0x40000000  # __WALL: children made without SIGCHLD, and other processes' threads that we trace
 
@@ -46,19 +24,76 @@ _ANY_THREAD = 0x40000000  # __WALL: children made without SIGCHLD, and other pro
 class Linux:
     """The running kernel."""
 
-    __slots__ = ()
+    __slots__ = ("stopped_call",)
+    stopped_call: Callable[[int], Stopped]
     receive = staticmethod(notify.receive)
     reply = staticmethod(notify.reply)
     continue_ = staticmethod(notify.continue_)
     still_waiting = staticmethod(notify.still_waiting)
+    add_fd = staticmethod(notify.add_fd)
     read = staticmethod(memory.read)
     read_string = staticmethod(memory.read_string)
+    write = staticmethod(memory.write)
     resume = staticmethod(ptrace.resume)
     resume_to_call = staticmethod(ptrace.resume_to_call)
     listen = staticmethod(ptrace.listen)
     event_message = staticmethod(ptrace.event_message)
     signal_info = staticmethod(ptrace.signal_info)
     call_at_stop = staticmethod(ptrace.call_at_stop)
+
+    def __getattr__(self, name: str) -> Callable[[int], Stopped]:
+        """`stopped_call` has a buffer of its own, and is made when first asked for: few runs have a call to stop at."""
+        if name != "stopped_call":
+            raise AttributeError(name)
+        from seclude.kernel.registers import stopped_call
+
+        self.stopped_call = stopped_call()
+        return self.stopped_call
+
+    @staticmethod
+    def set_call(tid: int, token: int, nr: int, args: tuple[int, ...]) -> None:
+        """See `Kernel.set_call`."""
+        from seclude.kernel.registers import set_call
+
+        set_call(tid, token, nr, args)
+
+    @staticmethod
+    def skip(tid: int, token: int, value: int) -> None:
+        """See `Kernel.skip`."""
+        from seclude.kernel.registers import skip
+
+        skip(tid, token, value)
+
+    @staticmethod
+    def status(tid: int) -> Status | None:
+        """See `Kernel.status`."""
+        from seclude.kernel.proc import status
+
+        return status(tid)
+
+    @staticmethod
+    def link(tid: int, name: str) -> bytes | None:
+        """See `Kernel.link`."""
+        try:
+            return os.readlink(b"/proc/%d/%s" % (tid, name.encode()))
+        except OSError:
+            return None
+
+    @staticmethod
+    def end(pid: int, still: Callable[[], bool]) -> bool:
+        """See `Kernel.end`."""
+        from seclude.kernel import pidfd
+
+        try:
+            handle = pidfd.open_process(pid)
+        except OSError:
+            return False
+        try:
+            return still() and pidfd.send(handle, 9)
+        except PermissionError:  # a set-user-ID program that is somebody else's now
+            return False
+        finally:
+            os.close(handle)
 
     @staticmethod
     def parent(tid: int) -> int:

@@ -20,7 +20,7 @@ from seclude.supervise.describe import architecture
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from seclude.kernel.notify import Notification
-    from seclude.supervise.kernel import Kernel
+    from seclude.kernel.protocol import Kernel
 
 __all__ = ["answer"]
 

@@ -23,8 +23,10 @@ from seclude.supervise.record import Denial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from seclude.kernel.notify import Notification
-    from seclude.supervise.kernel import Kernel
+    from seclude.kernel.protocol import Kernel
     from seclude.supervise.record import Record
 
     Start = tuple[int, int, int, tuple[int, ...]]
@@ -37,7 +39,7 @@ _MAX_ERRNO = 4095
 class Responder:
     """One listener. ``start`` is ``(pid, token, nr, first three arguments)`` of the execve to let pass, once; None after it."""
 
-    __slots__ = ("answered", "kernel", "listener", "plain", "record", "start")
+    __slots__ = ("answered", "attend", "kernel", "listener", "plain", "record", "start")
 
     def __init__(self, kernel: Kernel, listener: int, plain: Plain, record: Record, start: Start | None) -> None:
         self.kernel = kernel
@@ -46,6 +48,8 @@ class Responder:
         self.record = record
         self.start = start
         self.answered = 0
+        #: takes a call with the action notify or trace, and the policy's value for it; False leaves it unhandled
+        self.attend: Callable[[Notification, int], bool] | None = None
 
     def serve(self) -> None:
         """Take one notification and answer it. Poll the listener first: this blocks where nothing waits."""
@@ -68,6 +72,8 @@ class Responder:
                 if self.kernel.still_waiting(self.listener, call.id):
                     self.kernel.reply(self.listener, call.id, error=number)
                 return
+        elif self.attend is not None and self.attend(call, action | data):
+            return
         else:
             number, name = _errno.ENOSYS, ACTIONS[action]
         denial, key = self._denial(call, action | data, name, number)

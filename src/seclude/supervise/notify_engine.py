@@ -1,0 +1,339 @@
+"""Decide notified calls by handlers: many listeners and their targets in one loop, slow handlers in threads beside it.
+
+The problem: everything about a notified call can be over before its answer is there. The target is killed; its thread's number is another's; the listener
+is closed. The kernel names each call by an id that never returns, so every step that acts is tied to it: memory counts only if the id
+was still valid after the read, a process is killed through a handle taken before the id was asked, a descriptor arrives together with the answer (ADDFD with
+SEND) or not at all. An answer that nobody waits for any more is undone (`Emulate.undo`, the descriptor of an `Inject` closed).
+
+What a restarted call means: under WAIT_KILLABLE_RECV (which Seclude's own filters have) a call that was received is only ever taken back by the death of its
+thread, so no effect of a handler happens twice. A signal before that makes a new notification with a new id, and nothing had been done for the old one. With a listener
+whose filter lacks the flag a received call may be interrupted, and comes again: its effects are undone as above, and done again.
+
+What can still go wrong: a target that dies between ID_VALID and the effect of an `Emulate` has the effect done without having asked any more; ``undo`` is told. A handler
+in the loop that never returns stops every call: give it ``threads=True``. If this process dies, the kernel answers every call with ENOSYS.
+
+Source: seccomp_unotify(2); kernel/seccomp.c.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+from collections import deque
+
+from seclude.errors import UsageError
+from seclude.supervise.call import Call, Gone
+from seclude.supervise.pool import EventLoop, Pool
+from seclude.supervise.router import Decided, Router, discard
+from seclude.supervise.verdict import Allow, Deny, Emulate, Inject, Kill, Return
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    from seclude.kernel.notify import Notification
+    from seclude.kernel.protocol import Kernel
+    from seclude.supervise.record import Denial, Record
+    from seclude.supervise.router import Chain
+    from seclude.supervise.verdict import Verdict
+
+    Told: TypeAlias = tuple[tuple[object, ...], Denial]
+
+__all__ = ["GIVES", "Attendant", "NotifyEngine"]
+
+#: the verdicts that this engine can give
+GIVES: frozenset[type[Verdict]] = frozenset((Allow, Deny, Return, Kill, Inject, Emulate))
+_USER_NOTIF = 0x7FC00000
+_UNKNOWN = 38  # ENOSYS
+
+
+class Attendant:
+    """Answers the calls of one listener by handlers. What runs it polls ``wake`` and calls `drain` then: denials of other threads arrive there.
+
+    ``attend`` may be called from one thread only; answers are given from whichever thread has them.
+    """
+
+    __slots__ = ("_done", "_loop", "_owns", "_pool", "abandoned", "kernel", "listener", "pending", "record", "router", "undone", "wake")
+
+    def __init__(
+        self, kernel: Kernel, listener: int, router: Router, record: Record, *, pool: Pool | None = None, loop: EventLoop | None = None,
+        wake: int = -1,
+    ) -> None:  # fmt: skip
+        self.kernel = kernel
+        self.listener = listener
+        self.router = router
+        self.record = record
+        self._pool = pool or Pool()
+        self._loop = loop or EventLoop()
+        self._owns = wake < 0
+        self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) if wake < 0 else wake
+        self._done: deque[Told | None] = deque()
+        #: calls that were received and have no answer yet
+        self.pending = 0
+        #: answers that came too late, and effects that were undone for it
+        self.undone = 0
+        self.abandoned = False
+        router.wait = self._loop.wait
+
+    def attend(self, notification: Notification, chain: Chain, value: int = _USER_NOTIF) -> None:
+        """Have the handlers of ``chain`` decide one received call, and answer it, now or later."""
+        call = self._call(notification, value)
+        place = self.router.place(chain)
+        if place == "loop":
+            self._decide(notification.id, chain, call, value)
+            return
+        self.pending += 1
+        if place == "async":
+            self._loop.submit(self._decide_async(notification.id, chain, call, value))
+            return
+        self._in_pool(notification.id, self._decide_in_pool, chain, call, value)
+
+    def _call(self, notification: Notification, value: int) -> Call:
+        kernel, listener, id_ = self.kernel, self.listener, notification.id
+        return Call(
+            kernel, notification.pid, notification.arch, notification.nr, notification.ip, notification.args,
+            lambda: kernel.still_waiting(listener, id_), value & 0xFFFF,
+        )  # fmt: skip
+
+    def _in_pool(self, id_: int, function: Callable[..., object], *arguments: object) -> None:
+        try:
+            self._pool.submit(function, id_, *arguments)
+        except RuntimeError:  # no thread can be made: then the call is denied, as it would be in a process that can make none
+            self.pending -= 1
+            self.kernel.reply(self.listener, id_, error=errno.EAGAIN)
+
+    # -- deciding: in the loop, in the event loop, in the pool
+
+    def _decide(self, id_: int, chain: Chain, call: Call, value: int) -> None:
+        try:
+            decided = self.router.decide(chain, call)
+        except Gone:
+            return
+        if type(decided.verdict) is Emulate:
+            self.pending += 1
+            self._in_pool(id_, self._perform, decided, call, value)
+            return
+        told = self._give(id_, decided, call, value)
+        if told is not None:
+            self.record.add(*told)
+
+    async def _decide_async(self, id_: int, chain: Chain, call: Call, value: int) -> None:
+        try:
+            decided = await self.router.decide_async(chain, call)
+        except Gone:
+            self._finish(None)
+            return
+        if type(decided.verdict) is Emulate:
+            self._in_pool(id_, self._perform, decided, call, value)
+        else:
+            self._finish(self._give(id_, decided, call, value))
+
+    def _decide_in_pool(self, id_: int, chain: Chain, call: Call, value: int) -> None:
+        told = None
+        try:
+            if call.waits():  # it may have waited long for a thread
+                told = self._emulate(id_, self.router.decide(chain, call), call, value)
+        except Gone:
+            told = None
+        finally:
+            self._finish(told)
+
+    def _perform(self, id_: int, decided: Decided, call: Call, value: int) -> None:
+        told = None
+        try:
+            if call.waits():
+                told = self._emulate(id_, decided, call, value)
+        except Gone:
+            told = None
+        finally:
+            self._finish(told)
+
+    def _emulate(self, id_: int, decided: Decided, call: Call, value: int) -> Told | None:
+        final = self.router.perform(decided, call)
+        undo = decided.verdict.undo if isinstance(decided.verdict, Emulate) else None
+        return self._give(id_, final, call, value, undo)
+
+    def _finish(self, told: Told | None) -> None:
+        self._done.append(told)
+        try:
+            os.eventfd_write(self.wake, 1)
+        except (BlockingIOError, OSError):  # full: it will be looked at anyway; closed: nobody asks any more
+            return
+
+    def drain(self) -> None:
+        """Take over what other threads have finished since."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.wake)
+        while self._done:
+            told = self._done.popleft()
+            self.pending -= 1
+            if told is not None:
+                self.record.add(*told)
+
+    # -- answering
+
+    def _give(self, id_: int, decided: Decided, call: Call, value: int, undo: Callable[[Call, int], object] | None = None) -> Told | None:
+        """Do what the verdict says; what the record is to hold of it, or None."""
+        verdict = decided.verdict
+        told: Told | None = None
+        if decided.told:
+            try:
+                told = self.router.denial(call, decided, value)
+            except Gone:
+                return None
+        kind = type(verdict)
+        if kind is Allow:
+            given = self.kernel.continue_(self.listener, id_)
+        elif isinstance(verdict, Deny):
+            arch = call.arch.name if call.arch is not None else ""
+            given = self.kernel.reply(self.listener, id_, error=verdict.number(arch))
+        elif isinstance(verdict, Return):
+            given = self.kernel.reply(self.listener, id_, value=verdict.value)
+            if not given and undo is not None:
+                self._undo(undo, call, verdict.value)
+        elif isinstance(verdict, Inject):
+            return self._inject(id_, verdict, decided, call, value)
+        elif kind is Kill:
+            given = self._kill(id_, call)
+        else:
+            refused = Decided(Deny("EPERM"), decided.handler, f"handler {decided.handler} answered {kind.__name__}, which notify cannot do")
+            return self._give(id_, refused, call, value)
+        return told if given else None
+
+    def _undo(self, undo: Callable[[Call, int], object], call: Call, value: int) -> None:
+        self.undone += 1
+        try:
+            undo(call, value)
+        except Exception:  # noqa: BLE001 - nobody is left who could be told but the record
+            return
+
+    def _inject(self, id_: int, verdict: Inject, decided: Decided, call: Call, value: int) -> Told | None:
+        try:
+            self.kernel.add_fd(self.listener, id_, verdict.fd, newfd=verdict.newfd, cloexec=verdict.cloexec)
+            return None
+        except OSError as error:
+            number = error.errno or errno.EPERM
+            # Always answered: a call whose descriptor could not be given would wait for ever.
+            if number == errno.EMFILE:  # the target's own limit
+                self.kernel.reply(self.listener, id_, error=number)
+                return None
+            reason = f"handler {decided.handler} injected descriptor {verdict.fd}: {os.strerror(number)}"
+            if number == errno.EBADF:
+                reason += ": it is not open, was opened with O_PATH, or newfd is beyond the target's limit"
+            return self._give(id_, Decided(Deny(number), decided.handler, reason), call, value)
+        finally:
+            discard(verdict)
+
+    def _kill(self, id_: int, call: Call) -> bool:
+        try:
+            ended = self.kernel.end(call.pid, call.waits)
+        except Gone:
+            return False
+        # If it could not be killed it is denied, at the least.
+        return self.kernel.reply(self.listener, id_, error=errno.EPERM) or ended
+
+    def close(self) -> None:
+        """Stop taking part: threads finish what they are at, and nobody waits for them. The listener is the caller's to close, after this."""
+        self.abandoned = self.pending > 0
+        self.drain()
+        self._pool.stop()
+        self._loop.stop()
+        if self._owns and not self.abandoned:
+            os.close(self.wake)
+            self.wake = -1
+
+
+class NotifyEngine:
+    """A loop over any number of listeners. For programs that supervise by themselves; `seclude run` has the same inside its own loop.
+
+    ``engine.add(listener, router)``, then ``engine.run()`` in a thread of your choice, until the last listener has nobody left behind it, or `stop`.
+    """
+
+    __slots__ = ("_attendants", "_closing", "_loop", "_poll", "_pool", "_stop", "kernel", "unhandled")
+
+    def __init__(self, kernel: Kernel | None = None, *, threads: int = 16) -> None:
+        if kernel is None:
+            from seclude.supervise.kernel import Linux
+
+            kernel = Linux()
+        self.kernel = kernel
+        self._pool = Pool(threads)
+        self._loop = EventLoop()
+        self._attendants: dict[int, Attendant] = {}
+        self._poll = select.poll()
+        self._stop = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._poll.register(self._stop, select.POLLIN)
+        self._closing = False
+        #: calls that no handler took, answered ENOSYS
+        self.unhandled = 0
+
+    def add(self, listener: int, router: Router, record: Record | None = None) -> Attendant:
+        """Serve ``listener`` (a descriptor, which the engine closes when nobody is left behind it). Denials go to ``record``."""
+        if listener in self._attendants:
+            raise UsageError(f"NotifyEngine.add({listener}): this listener is served already")
+        from seclude.supervise.record import Record as New
+
+        one = Attendant(
+            self.kernel, listener, router, New() if record is None else record, pool=self._pool, loop=self._loop, wake=self._stop
+        )
+        self._attendants[listener] = one
+        self._poll.register(listener, select.POLLIN)
+        return one
+
+    @property
+    def listeners(self) -> int:
+        """How many listeners are served."""
+        return len(self._attendants)
+
+    def step(self, timeout: float | None = None) -> None:
+        """Wait at most ``timeout`` seconds (None: for ever) for something to happen, and deal with it."""
+        for descriptor, events in self._poll.poll(None if timeout is None else int(timeout * 1000)):
+            if descriptor == self._stop:
+                for one in self._attendants.values():
+                    one.drain()
+                continue
+            attendant = self._attendants.get(descriptor)
+            if attendant is None:
+                continue
+            if events & select.POLLIN:
+                self._serve(attendant)
+            elif events & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
+                self._drop(attendant)
+
+    def _serve(self, attendant: Attendant) -> None:
+        notification = self.kernel.receive(attendant.listener)
+        if notification is None:
+            return
+        chain = attendant.router.find(notification.arch, notification.nr)
+        if chain is None:
+            self.unhandled += 1
+            self.kernel.reply(attendant.listener, notification.id, error=_UNKNOWN)
+        else:
+            attendant.attend(notification, chain)
+
+    def _drop(self, attendant: Attendant) -> None:
+        self._poll.unregister(attendant.listener)
+        del self._attendants[attendant.listener]
+        attendant.drain()
+        os.close(attendant.listener)
+
+    def run(self) -> None:
+        """Serve until no listener is left, or `stop` was called."""
+        while self._attendants and not self._closing:
+            self.step()
+
+    def stop(self) -> None:
+        """End `run` after what it is at, from any thread or signal handler. Calls that wait are answered ENOSYS by `close`."""
+        self._closing = True
+        os.eventfd_write(self._stop, 1)
+
+    def close(self) -> None:
+        """Close every listener: calls that still wait, and later ones, get ENOSYS from the kernel."""
+        for one in list(self._attendants.values()):
+            self._drop(one)
+        self._pool.stop()
+        self._loop.stop()
+        os.close(self._stop)
