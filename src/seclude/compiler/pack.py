@@ -8,7 +8,7 @@ from seclude._version import __version__
 from seclude.compiler.artifact import Artifact
 from seclude.compiler.build import compile, compile_decision  # noqa: A004 -- the word for it
 from seclude.decision.nodes import END, reachable
-from seclude.decision.reporting import reported
+from seclude.decision.reporting import asked_by_trace, reported
 from seclude.policy.lower import ACTION_NAMES
 
 if TYPE_CHECKING:
@@ -25,14 +25,17 @@ _PERMIT = ("log", "allow")
 def pack(
     policy: Policy, name: str, native: str, overrides: Iterable[tuple[str, str]] = (), forms: Iterable[tuple[str, str]] = ()
 ) -> Artifact:
-    """Compile ``policy`` and ``reported(policy)``, both proven. ``forms`` change the reported one: ``("trace", CALLS)``.
+    """Compile ``policy`` and ``reported(policy)``, both proven. ``forms`` change the reported one: ``("trace", CALLS)``,
+    ``("engine", "ptrace")``.
 
     Raises as `seclude.compiler.compile` does, and `UsageError` for a form that names an unknown call.
     """
+    forms = tuple(forms)
     plain = compile(policy)
     byteorder = plain.program.byteorder
     summary: dict[str, str] = {}
-    watched = reported(plain.decision)
+    attended = asked_by_trace(plain.decision) if ("engine", "ptrace") in forms else plain.decision
+    watched = reported(attended)
     for kind, text in forms:
         if kind == "trace":
             watched = _traced(watched, text, policy, summary)

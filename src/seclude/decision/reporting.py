@@ -15,7 +15,7 @@ from seclude.decision.words import equals, overlaps
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["TRACED", "listener_requests", "reported", "traced"]
+__all__ = ["TRACED", "asked_by_trace", "listener_requests", "reported", "traced"]
 
 _ACTION = 0xFFFF_0000
 _ERRNO, _USER_NOTIF, _TRACE, _LOG, _ALLOW = 0x0005_0000, 0x7FC0_0000, 0x7FF0_0000, 0x7FFC_0000, 0x7FFF_0000
@@ -58,6 +58,13 @@ def reported(decision: Decision) -> Decision:
         root = map_leaves(decision.root, lambda node: notify if node.value & _ACTION == _ERRNO else node)
         permits = map_leaves(root, lambda node: notify if node.value & _ACTION in (_ALLOW, _LOG) else node)
         return decision_of(ite(listener_requests(named), permits, root))
+
+
+def asked_by_trace(decision: Decision) -> Decision:
+    """The decision whose notify leaves are trace(0): a tracer asks the handlers of both. Apply it before `reported`, whose notifications are others."""
+    trace = leaf(_TRACE)
+    with budget("this policy for a tracer"):
+        return decision_of(map_leaves(decision.root, lambda node: trace if node.value & _ACTION == _USER_NOTIF else node))
 
 
 def traced(decision: Decision, calls: Iterable[tuple[int, int]] | None, *, others: bool = False) -> Decision:

@@ -31,7 +31,7 @@ _VALUES = 8
 def policy_of(artifact: Artifact) -> Policy:
     """The policy that ``artifact`` was compiled from. Raises `PolicyError` where its texts are not at hand (made in Python)."""
     from seclude.policy import parse, prepend
-    from seclude.sandbox.prepare import DENY
+    from seclude.sandbox.prepare import LINES
 
     if not artifact.sources:
         raise PolicyError("a policy made in Python has no text")
@@ -53,7 +53,7 @@ def policy_of(artifact: Artifact) -> Policy:
 
     policy = parse(text, file, include=included, native=artifact.native)
     if extra:
-        policy = prepend(policy, [("allow" if kind == "allow" else DENY, rule, f"--{kind}") for kind, rule in artifact.overrides])
+        policy = prepend(policy, [(LINES[kind], rule, f"--{kind}") for kind, rule in artifact.overrides])
     return policy
 
 

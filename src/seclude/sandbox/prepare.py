@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 
     from seclude.policy import Policy
 
-__all__ = ["DENY", "prepare"]
+__all__ = ["DENY", "LINES", "prepare"]
 
 #: kinds of ``rules`` that are no lines of the policy, but change the form in which it is loaded for a supervisor
 FORMS = ("trace", "engine")
 
 #: what ``--deny RULE`` stands for
 DENY = "errno(EPERM)"
+#: kinds of ``rules`` that are lines of the policy, and the action that each stands for
+LINES = {"allow": "allow", "deny": DENY, "notify": "notify"}
 _SUFFIX = ".seclude"
 _PACKAGE = os.path.dirname(os.path.dirname(__file__))
 _TEXT_LIMIT = 4 << 20
@@ -43,9 +45,10 @@ def prepare(
 ) -> Artifact:
     """The filters of a policy: a preset's name, a file (a path with a slash or ending in ``.seclude``), or a `Policy`.
 
-    ``rules`` are tried before the policy's own, in order: ``("allow", RULE)`` or ``("deny", RULE)``, which denies with EPERM. Pairs that name a
+    ``rules`` are tried before the policy's own, in order: ``("allow", RULE)`` or ``("deny", RULE)``, which denies with EPERM, or
+    ``("notify", RULE)``, which leaves the call to handlers. Pairs that name a
     form change how the policy is loaded for a supervisor, not what it means: ``("trace", "openat,@network-io")`` lets the chosen calls, where they
-    are allowed, stop for a tracer (`seclude.decision.traced`). ``cache`` allows the
+    are allowed, stop for a tracer (`seclude.decision.traced`), ``("engine", "ptrace")`` lets calls with the action notify stop for a tracer too, as those with trace do. ``cache`` allows the
     compiled preset and the cache directory. ``native`` is the architecture that the policy's ``native`` means; this process's by default.
 
     Raises `PolicyError`, `BudgetError`. A cache that cannot be used is no error: ``summary["cache"]`` says what happened.
@@ -156,5 +159,5 @@ def _compile(policy: str | Policy, name: str, machine: str, extra: tuple[tuple[s
     read = load(policy, native=machine) if isinstance(policy, str) else policy
     lines = tuple(pair for pair in extra if pair[0] not in FORMS)
     if lines:
-        read = prepend(read, [("allow" if kind == "allow" else DENY, rule, f"--{kind}") for kind, rule in lines])
+        read = prepend(read, [(LINES[kind], rule, f"--{kind}") for kind, rule in lines])
     return pack(read, name, read.native or machine, lines, [pair for pair in extra if pair[0] in FORMS])
