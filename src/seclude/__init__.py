@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from seclude.errors import BudgetError, FilterError, InputError, InternalError, KernelError, PolicyError, SecludeError, UsageError
     from seclude.policy import PRESETS, Policy, load, parse
     from seclude.sandbox import run
+    from seclude.sandbox.confined import ConfinedEnded, ConfinedError, ConfinedRaised, ConfinedTimeout, ConfinedViolation, confined
     from seclude.sandbox.install import install
     from seclude.sandbox.judge import Judge, judge
     from seclude.sandbox.judge_cases import Case
@@ -29,6 +30,11 @@ __all__ = [
     "PRESETS",
     "BudgetError",
     "Case",
+    "ConfinedEnded",
+    "ConfinedError",
+    "ConfinedRaised",
+    "ConfinedTimeout",
+    "ConfinedViolation",
     "Filter",
     "FilterError",
     "InputError",
@@ -47,6 +53,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "compile",
+    "confined",
     "install",
     "judge",
     "load",
@@ -62,6 +69,11 @@ _HOMES = {
     "PRESETS": "policy",
     "BudgetError": "errors",
     "Case": "sandbox.judge_cases",
+    "ConfinedEnded": "sandbox.confined",
+    "ConfinedError": "sandbox.confined",
+    "ConfinedRaised": "sandbox.confined",
+    "ConfinedTimeout": "sandbox.confined",
+    "ConfinedViolation": "sandbox.confined",
     "Filter": "compiler",
     "FilterError": "errors",
     "InputError": "errors",
@@ -79,6 +91,7 @@ _HOMES = {
     "StrictViolation": "sandbox.strict",
     "UsageError": "errors",
     "compile": "compiler",
+    "confined": "sandbox.confined",
     "install": "sandbox.install",
     "judge": "sandbox.judge",
     "load": "policy",

@@ -9,7 +9,18 @@ from seclude.errors import KernelError
 from seclude.kernel import prctl
 from seclude.kernel.libc import failed, syscall
 
-__all__ = ["CAP_SETPCAP", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_SYS_RESOURCE", "drop", "drop_all", "has", "has_capability", "set_effective", "sets"]
+__all__ = [
+    "CAP_SETPCAP",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_RESOURCE",
+    "drop",
+    "drop_all",
+    "has",
+    "has_capability",
+    "set_effective",
+    "sets",
+]
 
 CAP_KILL = 5
 CAP_SETPCAP = 8
@@ -98,3 +109,15 @@ def drop_all() -> None:
     result = syscall("capset", ctypes.byref(_Header(_VERSION, 0)), (_Data * 2)())
     if result < 0:
         raise failed("capset", -result, "every capability given up", "")
+
+
+def limit(mask: int) -> None:
+    """Keep of the calling thread's capabilities those in ``mask``, effective and permitted, and make none inheritable. Raises `KernelError`."""
+    header, data = _get()
+    for word in (0, 1):
+        data[word].permitted &= mask >> 32 * word & 0xFFFFFFFF
+        data[word].effective = data[word].permitted
+        data[word].inheritable = 0
+    result = syscall("capset", ctypes.byref(header), data)
+    if result < 0:
+        raise failed("capset", -result, f"no capabilities but {mask:#x}", "")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
-__all__ = ["confine", "serve"]
+__all__ = ["confine", "exception", "serve"]
 
 SIGKILL = 9
 SIG_MAX = 64
@@ -128,7 +128,7 @@ def confine(
     except PlainError as error:
         kind, payload = b"U", encode(str(error), 1 << 20)
     except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are carried back like any other
-        kind, payload = b"E", _exception(error)
+        kind, payload = b"E", exception(error)
     try:  # noqa: SIM105
         _write_frame(result, kind, payload)
     except BaseException:  # noqa: BLE001, S110 - the parent is gone or the function closed the pipe: there is nobody to tell
@@ -278,7 +278,7 @@ def _copy(value: Any, memo: dict[int, Any]) -> Any:
 _REBUILT = frozenset({list, dict, set, tuple, bytearray})
 
 
-def _exception(error: BaseException) -> bytearray:
+def exception(error: BaseException) -> bytearray:
     """Name, text and places of an exception; no file is read, and what its str() does is its own business."""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

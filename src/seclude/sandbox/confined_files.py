@@ -1,0 +1,132 @@
+"""Which files a confined function may open: a Landlock ruleset, made once and entered by every worker.
+
+``read`` are directories or files that may be read, ``write`` ones in which everything may be done that Landlock knows of: read, write, make, rename, remove.
+The interpreter's own files (its library, installed packages, the C library's) may be read too, so that imports work, but not the rest of sys.path: a
+project's directory holds more than modules. What the function imports late from there belongs into ``read`` or ``warm``. Devices that are nobody's
+(null, zero, full, random, urandom) are open.
+
+Landlock decides about opening, making and removing, and nothing else: what a path is (stat) can be asked of any path, and changing modes, owners, times and
+extended attributes is not its business (landlock(7)); the rules that are put before the policy therefore allow opening, making and removing only, and
+programs cannot be executed. An access that this kernel's Landlock does not know stays denied by leaving its call out of the rules (truncate(2) before
+ABI 3), and rename between directories before ABI 2 is denied by Landlock itself. Where there is no Landlock this raises: a list of directories that binds
+nothing would be worse than none.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+from seclude.abi import native
+from seclude.errors import KernelError, UsageError
+from seclude.kernel import landlock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["rules", "ruleset"]
+
+# include/uapi/linux/landlock.h
+(
+    EXECUTE,
+    WRITE_FILE,
+    READ_FILE,
+    READ_DIR,
+    REMOVE_DIR,
+    REMOVE_FILE,
+    MAKE_CHAR,
+    MAKE_DIR,
+    MAKE_REG,
+    MAKE_SOCK,
+    MAKE_FIFO,
+    MAKE_BLOCK,
+    MAKE_SYM,
+) = (1 << bit for bit in range(13))
+REFER, TRUNCATE = 1 << 13, 1 << 14
+READ = READ_FILE | READ_DIR
+WRITE = READ | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | MAKE_SYM | REFER | TRUNCATE
+#: what makes sense for a file that is not a directory
+ON_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo", "/etc/ld.so.cache", "/etc/localtime")
+
+_READING = "openat(flags & (O_ACCMODE | O_CREAT | O_TRUNC) == O_RDONLY)", "open(flags & (O_ACCMODE | O_CREAT | O_TRUNC) == O_RDONLY)"
+_WRITING = (
+    "openat",
+    "open",
+    "creat",
+    "mkdirat",
+    "mkdir",
+    "unlinkat",
+    "unlink",
+    "rmdir",
+    "renameat2",
+    "renameat",
+    "rename",
+    "symlinkat",
+    "symlink",
+    "ftruncate",
+)
+_LISTING = "getdents64", "getdents", "getcwd", "chdir", "fchdir", "readlinkat", "readlink"
+
+
+def rules(*, write: bool) -> list[str]:
+    """The rules to put before a policy, as far as this architecture has the calls: opening, listing and, with ``write``, making and removing."""
+    here = native()
+    wanted = (*_LISTING, *(_WRITING if write else _READING))
+    if write and landlock.abi_version() >= 3:
+        wanted = (*wanted, "truncate")
+    return [rule for rule in wanted if here.number(rule.partition("(")[0]) is not None]
+
+
+def ruleset(read: Iterable[str], write: Iterable[str]) -> landlock.Ruleset:
+    """The domain for these paths. Raises `KernelError` where the kernel has no Landlock, `UsageError` for a path that is not there."""
+    version = landlock.abi_version()
+    if version < 1:
+        raise KernelError(
+            "read= and write= need Landlock, which this kernel lacks or has not enabled",
+            "use a kernel with landlock in its lsm= list (5.13), or leave them out and let the policy deny opening files",
+        )
+    bits = landlock.FS_BITS[max(known for known in landlock.FS_BITS if known <= version)]
+    handled = (1 << bits) - 1
+    scoped = landlock.SCOPE_ABSTRACT_UNIX_SOCKET | landlock.SCOPE_SIGNAL if version >= 6 else 0
+    made = landlock.Ruleset(fs=handled, scoped=scoped)
+    try:
+        for path in write:
+            _allow(made, path, WRITE & handled)
+        for path in read:
+            _allow(made, path, READ & handled)
+        for path in _own():
+            _allow(made, path, READ & handled, must=False)
+        for path in DEVICES:
+            _allow(made, path, (READ_FILE | WRITE_FILE) & handled, must=False)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _own() -> list[str]:
+    """What an interpreter reads: its library, and of sys.path what is installed with it. A script's own directory is not: it may hold anything."""
+    homes = [os.path.join(prefix, "lib") for prefix in dict.fromkeys((sys.base_prefix, sys.prefix))]
+    installed = [entry for entry in sys.path if os.path.basename(entry) in ("site-packages", "dist-packages")]
+    return list(dict.fromkeys([*homes, *installed, *LIBRARIES]))
+
+
+def _allow(made: landlock.Ruleset, path: str, access: int, *, must: bool = True) -> None:
+    try:
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError as error:
+        if must:
+            raise UsageError(
+                f"confined: {path}: {error.strerror}", "read= and write= name what exists when the function is first called"
+            ) from None
+        return
+    try:
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            access &= ON_FILES
+        made.allow_path(descriptor, access)
+    finally:
+        os.close(descriptor)
