@@ -37,6 +37,8 @@ COMMAND = Command(
         Option("--policy, -p", "FILE|PRESET", "the policy: a preset's name or a file", default="judge"),
         Option("--allow", "RULE", "allow this first", many=True),
         Option("--deny", "RULE", "deny this first, with EPERM", many=True),
+        Option("--read", "PATH", "it may also open this file, or what is beneath this directory, for reading", many=True),
+        Option("--write", "PATH", "and this for writing, as far as the policy permits it", many=True),
         Option("--env", "NAME[=VALUE]", "set a variable, or pass it on; else the environment is PATH, LANG, HOME and TMPDIR", many=True),
         Option("--chdir", "DIR", "start in this directory"),
         Option("--no-ptrace", "", "do not trace: kills are known by their wait status only"),
@@ -67,9 +69,11 @@ def main(arguments: Arguments) -> int:
         compare=arguments.text("compare") or "lines",
         env=_environment(arguments),
         cwd=arguments.text("chdir"),
+        read=arguments.all("read"),
+        write=arguments.all("write"),
         jobs=_jobs(arguments),
         ptrace=not arguments.flag("no_ptrace"),
-        **{name: arguments.text(name) for name in _LIMITS},  # type: ignore[arg-type]
+        **{name: arguments.text(name) for name in _LIMITS},
     ) as judge:
         return _single(judge, arguments) if directory is None else _batch(judge, arguments, directory)
 

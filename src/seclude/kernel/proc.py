@@ -16,6 +16,7 @@ __all__ = [
     "cpu_seconds",
     "current_call",
     "heap_start",
+    "run_time",
     "start_time",
     "status",
     "sysctl",
@@ -168,6 +169,12 @@ def cpu_seconds(pid: int | str = "self") -> float | None:
         return None
     ticks = os.sysconf("SC_CLK_TCK")
     return float(sum(map(int, fields[11:15])) / ticks)  # utime, stime, cutime, cstime: fields 14..17 of proc(5)
+
+
+def run_time(tid: int) -> float | None:
+    """Seconds that one thread has spent on processors, to the nanosecond where it stands still (/proc/PID/schedstat, CONFIG_SCHED_INFO)."""
+    words = (_read(f"/proc/{tid}/schedstat") or "").split()
+    return int(words[0]) / 1e9 if words and words[0].isdigit() else None
 
 
 def start_time(pid: int | str = "self") -> int | None:

@@ -88,7 +88,7 @@ def _attempts(
     """Start with all that can be used, and with less where that fails before anything of the target ran. ``guard`` as in `_Run`."""
     report, trace = mechanisms(job, plain, notes)
     while True:
-        if not report:
+        if not report and job.supervision.get("engine") != "ptrace":
             refuse_without_supervisor(
                 plain, next((note for note in notes if note.startswith("denials are not reported")), "reporting is off")
             )
@@ -106,7 +106,7 @@ class _Run:
     """
 
     __slots__ = (
-        "address_space", "children_before", "continued", "control", "cpu_before", "deadline", "ending", "filters_before", "guard", "job", "kernel", "limit", "listener", "loaded", "main",
+        "address_space", "children_before", "continued", "control", "cpu_before", "cpu_to_start", "deadline", "ending", "filters_before", "guard", "job", "kernel", "limit", "listener", "loaded", "main",
         "main_status", "mask", "memory", "more", "notes", "observer", "own_filter", "path", "plain", "plan", "poll", "record", "relay", "report",
         "responder", "signals", "spawn", "started_at", "supervision", "terminal", "trace",
     )  # fmt: skip
@@ -133,6 +133,7 @@ class _Run:
         self.ending = False
         self.more = False
         self.cpu_before = cpu_of_children()
+        self.cpu_to_start = 0.0
         self.deadline: float | None = None
         self.poll = select.poll()
 
@@ -181,9 +182,13 @@ class _Run:
             from seclude.sandbox.supervision import build
 
             self.supervision = build(self.job, self)
-        program = without_trace(self.job.artifact.reported) if self.report else self.job.artifact.plain
+        artifact = self.job.artifact
+        if self.supervision is not None:
+            program = self.supervision.program(artifact, report=self.report)
+        else:
+            program = without_trace(artifact.reported) if self.report else artifact.plain
         flags = filter_flags(self.report)
-        domain = landlock.scope_ruleset()
+        domain = landlock.scope_ruleset() if self.job.reach is None else _reaching(self.job.reach)
         if domain is None:
             self.notes.append(
                 "this kernel has no Landlock: what keeps the target from the supervisor is only that it cannot be traced or read"
@@ -201,13 +206,24 @@ class _Run:
             steps(self.job, self.plan, domain, outside=self.trace or self.report),
             mask,
         )
-        refuse_forbidden_start(self.job, self.plain, call_of_exec(spawn), report=self.report)
+        refuse_forbidden_start(
+            self.job, self.plain, call_of_exec(spawn), report=self.report or self.job.supervision.get("engine") == "ptrace"
+        )
         self.started_at = time.monotonic()
         self.main = spawn.start()
         self.observer = Observer(
-            self.kernel, self.main, self.plain, self.record, started=self._executed, leaving=self._leaving, stopped=self._main_stopped
+            self.kernel,
+            self.main,
+            self.plain,
+            self.record,
+            started=self._executed,
+            leaving=self._leaving,
+            stopped=self._main_stopped,
+            calls=None if self.supervision is None else self.supervision.calls(),
         )
         try:
+            if self.supervision is not None:
+                self.supervision.begin(self._start_to_pass())
             if self.trace:
                 try:
                     ptrace.seize(self.main, self.observer.options)
@@ -265,8 +281,8 @@ class _Run:
                 self._bind_files(self.main)
             self.responder = Responder(self.kernel, self.listener, self.plain, self.record, self._start_to_pass())
             self.poll.register(self.listener, select.POLLIN)
-            if self.supervision is not None:
-                self.supervision.attach()
+        if self.supervision is not None and spawn.installed:
+            self.supervision.attach()
 
     def _start_to_pass(self) -> tuple[int, int, int, tuple[int, ...]] | None:
         """The execve that the responder lets pass: none where the policy permits it, since then it is never notified."""
@@ -326,7 +342,8 @@ class _Run:
     def _next_cpu_check(self) -> float | None:
         if self.plan.cpu is None:
             return None
-        left = self.plan.cpu_check_after(self.plan.cpu_used(tuple(self.observer.alive), cpu_of_children() - self.cpu_before))
+        used = self.plan.cpu_used(tuple(self.observer.alive), cpu_of_children() - self.cpu_before)
+        left = self.plan.cpu_check_after(max(0.0, used - self.cpu_to_start))
         if left is None:
             return None
         return time.monotonic() + left if left > 0 else 0.0  # 0.0: reached, whatever the time
@@ -363,7 +380,8 @@ class _Run:
         return False
 
     def _executed(self, pid: int) -> None:
-        """The target's own program begins, and stands still until we go on."""
+        """The target's own program begins, and stands still until we go on. What its process used until here was for confining it."""
+        self.cpu_to_start = proc.run_time(pid) or 0.0
         if self.responder is not None:
             self.responder.start = None
         self._bind_files(pid)
@@ -459,6 +477,7 @@ class _Run:
                     self.limit = "memory"
                 else:
                     self.notes.append("the limit memory ended processes of the run, but not the command itself")
+        result.cpu = max(0.0, result.cpu - self.cpu_to_start)
         result.address_space = self.address_space
         result.bound_by = self.plan.bound_by
         self._limit_by_signal(result.cpu)
@@ -511,6 +530,12 @@ class _Run:
                 self.notes.append("the command was ended by SIGSYS, but not by this policy: a filter of its own, or a signal sent to it")
             else:
                 self.notes.append("the command was ended by SIGSYS: the policy killed a call, which cannot be named without ptrace")
+
+
+def _reaching(reach: dict[str, list[bytes]]) -> landlock.Ruleset | None:
+    from seclude.sandbox.reach import ruleset
+
+    return ruleset(reach)
 
 
 def _some(pids: set[int]) -> str:

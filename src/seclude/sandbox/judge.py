@@ -4,8 +4,9 @@ What is the same for every run is made once: the policy is compiled, its text pa
 read, the inputs are sealed. Each run is a process of the helper that serves `seclude.run` too, so that nothing of a submission
 touches the caller; ``jobs`` of them go on at once.
 
-What a submission is given: its input as descriptor 0, pipes as 1 and 2, an environment of four variables, and no other descriptor. The expected
-output is compared here, after the run has ended with all its processes.
+What a submission is given: its input as descriptor 0, pipes as 1 and 2, an environment of four variables, and no other descriptor. Of files it can
+open what programs need to run (`seclude.sandbox.reach`), its own, and what ``read`` and ``write`` name: a Landlock domain holds it to that. An expected
+output that would be among them is refused. It is compared here, after the run has ended with all its processes.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from seclude.errors import UsageError
 from seclude.sandbox.judge_cases import Case, find_cases
 from seclude.sandbox.judge_compare import compare, read_mode
 from seclude.sandbox.judge_verdict import Judgement, decide
+from seclude.sandbox.launch import NotStarted, find_program
 from seclude.sandbox.limits import Limits
 from seclude.sandbox.prepare import prepare
+from seclude.sandbox.reach import SYSTEM, beneath, files_of_command
 from seclude.sandbox.result import Job
 
 TYPE_CHECKING = False
@@ -45,7 +48,8 @@ class Judge:
 
     ``policy``, ``rules``: as of `seclude.run`; the preset ``judge`` unless told. ``cpu``, ``wall`` (seconds, or "500ms"), ``memory``, ``output`` (bytes, or
     "64M"), ``processes``, ``files``: limits; `LIMITS` unless told. ``compare``: one of `seclude.sandbox.judge_compare.MODES`.
-    ``env``: variables besides `ENVIRONMENT`; ``cwd``: the directory to start in. ``report=False`` and ``ptrace=False`` as of `seclude.run`.
+    ``env``: variables besides `ENVIRONMENT`; ``cwd``: the directory to start in. ``read``, ``write``: files and directories that submissions may open
+    besides the system's and those that their command names; what may be written, the policy must permit too. ``ptrace=False`` as of `seclude.run`.
 
     Raises `PolicyError`, `UsageError`.
     """
@@ -64,8 +68,9 @@ class Judge:
         compare: str = "lines",
         env: Mapping[str, str] | None = None,
         cwd: str | os.PathLike[str] | None = None,
+        read: Iterable[str | os.PathLike[str]] = (),
+        write: Iterable[str | os.PathLike[str]] = (),
         jobs: int | None = None,
-        report: bool = True,
         ptrace: bool = True,
     ) -> None:
         limits = Limits(cpu=cpu, wall=wall, memory=memory, output=output, processes=processes, files=files)
@@ -81,7 +86,10 @@ class Judge:
         self._policy = None if isinstance(policy, (str, os.PathLike)) or extra else policy
         self._environment = [os.fsencode(f"{name}={value}") for name, value in {**ENVIRONMENT, **(env or {})}.items()]
         self._cwd = os.fsencode(os.path.abspath(cwd or "."))
-        self._report, self._ptrace = report, ptrace
+        self._ptrace = ptrace
+        self._read = [os.fsencode(os.path.abspath(path)) for path in read]
+        self._write = [os.fsencode(os.path.abspath(path)) for path in write]
+        self._given = [os.path.realpath(path) for path in (*SYSTEM, *self._read, *self._write)]
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -113,9 +121,10 @@ class Judge:
         words = [os.fsencode(word) for word in command]
         if any(b"\0" in word for word in (*words, *self._environment)):
             raise UsageError("judge: a word with a NUL character")
+        reach = self._reach(words, case)
         job = Job(
-            words, self._environment, self.artifact, self.limits, cwd=self._cwd, capture=(1, 2), report=self._report, ptrace=self._ptrace,
-            umask=0o077, mask=[],
+            words, self._environment, self.artifact, self.limits, cwd=self._cwd, capture=(1, 2), ptrace=self._ptrace, umask=0o077, mask=[],
+            reach=reach,
         )  # fmt: skip
         case.prepare()
         given = case.open()
@@ -134,6 +143,23 @@ class Judge:
         if judged.denials and not judged.accepted:
             self._explain(judged.denials)
         return judged
+
+    def _reach(self, words: list[bytes], case: Case) -> dict[str, list[bytes]]:
+        """What the command may open. Raises `UsageError` where the case's expected output would be among it, or the command is not to be found."""
+        try:
+            program = find_program(words[0], self._environment, self._cwd)
+        except NotStarted as reason:
+            raise UsageError(f"judge: {reason}") from None
+        own = files_of_command(program, words[1:], self._cwd)
+        place = case.place
+        if place is not None:
+            found = beneath(os.fsencode(place), [*self._given, *map(os.path.realpath, own)])
+            if found is not None:
+                raise UsageError(
+                    f"judge: the submission could read the expected output {place}, since it may open {os.fsdecode(found)}",
+                    "keep answers in a directory of their own, away from what submissions may read",
+                )
+        return {"read": [*self._read, *own], "write": self._write}
 
     def _explain(self, denials: list[Denial]) -> None:
         from seclude.errors import SecludeError

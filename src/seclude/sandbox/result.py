@@ -22,10 +22,26 @@ class Job:
 
     ``capture`` names which of 1 (stdout) and 2 (stderr) are collected into the result; ``stdin`` is bytes to feed, or None to
     leave descriptor 0. ``umask`` and ``mask`` (blocked signals) are the target's; None leaves this process's. ``report`` and ``ptrace`` false do without that mechanism.
+    ``reach``: all that can be opened, ``{"read": paths, "write": paths}`` (`seclude.sandbox.reach`); None: whatever the policy and permissions say.
     ``supervision`` says in plain values what is decided while the run happens (`seclude.sandbox.supervision`); empty: nothing.
     """
 
-    __slots__ = ("argv", "artifact", "capture", "cwd", "environment", "limits", "mask", "ptrace", "report", "stdin", "supervision", "umask", "weaker")
+    __slots__ = (
+        "argv",
+        "artifact",
+        "capture",
+        "cwd",
+        "environment",
+        "limits",
+        "mask",
+        "ptrace",
+        "reach",
+        "report",
+        "stdin",
+        "supervision",
+        "umask",
+        "weaker",
+    )
 
     def __init__(
         self,
@@ -43,6 +59,7 @@ class Job:
         mask: list[int] | None = None,
         weaker: dict[str, str] | None = None,
         supervision: dict[str, Any] | None = None,
+        reach: dict[str, list[bytes]] | None = None,
     ) -> None:
         self.argv = argv
         self.environment = environment
@@ -57,6 +74,7 @@ class Job:
         self.mask = mask
         self.weaker = weaker or {}
         self.supervision = supervision or {}
+        self.reach = reach
 
 
 class Result:
@@ -66,7 +84,7 @@ class Result:
     ``status``    the exit status, or None
     ``signal``    the signal that ended it, or None
     ``stdout``, ``stderr``  what was captured (bytes), or None
-    ``cpu``       seconds of user and system time of all processes
+    ``cpu``       seconds of user and system time of all processes; where the command is traced, from its execve on
     ``wall``      seconds from start to end
     ``memory``    peak bytes: of all processes together where a cgroup counts them, else of the largest one (without
               tracing not less than Seclude itself has before it executes the command)

@@ -81,7 +81,7 @@ def take_descriptors(channel: _socket.socket, count: int) -> list[int] | None:
     return found
 
 
-_JOB = ("argv", "environment", "cwd", "capture", "stdin", "report", "ptrace", "umask", "mask", "weaker", "supervision")
+_JOB = ("argv", "environment", "cwd", "capture", "stdin", "report", "ptrace", "umask", "mask", "weaker", "supervision", "reach")
 
 
 def job_to_plain(job: Job) -> dict[str, Any]:
