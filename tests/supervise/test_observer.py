@@ -45,6 +45,9 @@ class Stopped:
     def stopped_call(self, tid):
         return 1, X86_64.token, 0x1000, (0,) * 6, self.message
 
+    def skip(self, tid, token, value):
+        self.log.append(("skip", tid, value))
+
     def signal_info(self, tid):
         return struct.pack("=iii", SIGSYS, 5, self.code).ljust(128, b"\0")
 
@@ -71,7 +74,7 @@ class Told:
         return lambda *given: self.log.append((self.name, word, *given))
 
 
-def observer(kernel, value=ALLOW, calls=None):
+def observer(kernel, value=ALLOW, calls=None, loaded=None):
     told: list[tuple[object, ...]] = []
     watching = Observer(
         kernel, 100, Plain(program(value)), Record(),
@@ -79,6 +82,7 @@ def observer(kernel, value=ALLOW, calls=None):
         leaving=lambda tid: told.append(("leaving", tid)),
         stopped=lambda pid, signal: told.append(("stopped", pid, signal)),
         calls=calls,
+        loaded=None if loaded is None else Plain(program(loaded)),
     )  # fmt: skip
     return watching, told
 
@@ -202,6 +206,16 @@ def test_before_a_call_a_thread_goes_on_as_answered(answer, log):
     if answer & HOLD:
         watching.release(100)
         assert kernel.log == [("resume to call" if answer & LEAVE else "resume", 100, 0)]
+
+
+def test_a_trace_that_the_filter_in_force_does_not_give_is_the_targets_own_and_stays_unanswered():
+    kernel, calls = Stopped(message=7), Told(answer=LEAVE)
+    watching, _ = observer(kernel, calls=calls, loaded=ALLOW)
+    watching.handle(100, stop(SIGTRAP, ptrace.EVENT_SECCOMP))
+    assert kernel.log == [("skip", 100, -38), ("resume", 100, 0)]
+    watching, _ = observer(kernel, calls=calls, loaded=0x7FF00007)
+    watching.handle(100, stop(SIGTRAP, ptrace.EVENT_SECCOMP))
+    assert kernel.log[2:] == [("resume to call", 100, 0)]
 
 
 def test_the_end_of_a_call_is_told_once_whatever_comes_between():

@@ -20,7 +20,7 @@ import struct
 
 from seclude.kernel import ptrace
 from seclude.supervise.describe import describe
-from seclude.supervise.plain import ACTIONS, KILL_PROCESS, KILL_THREAD, TRAP, Plain
+from seclude.supervise.plain import ACTIONS, KILL_PROCESS, KILL_THREAD, TRACE, TRAP, Plain
 from seclude.supervise.record import Denial
 
 TYPE_CHECKING = False
@@ -70,6 +70,7 @@ _CALL_STOP = 0x85  # SIGTRAP | 0x80, of PTRACE_O_TRACESYSGOOD
 _SIGTRAP, _SIGSTOP, _SIGTSTP, _SIGTTIN, _SIGTTOU = 5, 19, 20, 21, 22
 _SIGSYS = 31  # x86, arm64: the architectures whose registers are known here
 _SYS_SECCOMP = 1
+_ENOSYS = 38
 _STOPS = (_SIGSTOP, _SIGTSTP, _SIGTTIN, _SIGTTOU)
 
 
@@ -81,10 +82,11 @@ class Observer:
 
     ``started(pid)`` is called at the first exec of the main process, ``leaving(tid)`` when a thread is about to end and can still be
     looked at in /proc, ``stopped(pid, signal)`` when the main process entered a group stop. ``calls`` is told of calls; `options` is what to
-    seize the main process with.
+    seize the main process with. ``loaded`` is the program in force, where it has TRACE answers of its own: any other TRACE is one of
+    the target's own filters, and gets ENOSYS, as it would without us.
     """
 
-    __slots__ = ("_inside", "alive", "calls", "executed", "kernel", "leaving", "main", "plain", "record", "started", "stopped")
+    __slots__ = ("_inside", "alive", "calls", "executed", "kernel", "leaving", "loaded", "main", "plain", "record", "started", "stopped")
 
     def __init__(
         self,
@@ -97,6 +99,7 @@ class Observer:
         leaving: Callable[[int], None],
         stopped: Callable[[int, int], None],
         calls: Calls | None = None,
+        loaded: Plain | None = None,
     ) -> None:
         self.kernel = kernel
         self.main = main
@@ -108,6 +111,7 @@ class Observer:
         self.alive = {main}
         self.executed = False
         self.calls = calls
+        self.loaded = loaded
         self._inside: set[int] = set()  # threads that stop once more at the end of the call they are in
         if calls is not None:
             calls.began(main, 0)
@@ -188,7 +192,12 @@ class Observer:
         if self.calls is None:  # we did not ask for these stops
             self._resume(tid)
             return
-        answer = self.calls.entered(tid, self.kernel.stopped_call(tid))
+        call = self.kernel.stopped_call(tid)
+        if self.loaded is not None and self.loaded.value(*call[:4])[0] != TRACE:
+            self.kernel.skip(tid, call[1], -_ENOSYS)
+            self._resume(tid)
+            return
+        answer = self.calls.entered(tid, call)
         if answer & LEAVE:
             self._inside.add(tid)
         if not answer & HOLD:
