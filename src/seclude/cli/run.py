@@ -67,6 +67,9 @@ def main(arguments: Arguments) -> int:
     if form == "none" and arguments.text("report_file") is not None:
         raise UsageError("seclude run: --report none and --report-file contradict each other", "leave out one of them")
     rules = [(name, value) for name, value in arguments.ordered if name in ("allow", "deny")]
+    supervision = _supervision(arguments)
+    if supervision.get("engine") == "ptrace":
+        rules.append(("engine", "ptrace"))
     artifact = prepare(_policy(arguments), rules=rules)
     chdir = arguments.text("chdir")
     job = Job(
@@ -78,7 +81,7 @@ def main(arguments: Arguments) -> int:
         report=not arguments.flag("no_report"),
         ptrace=not arguments.flag("no_ptrace"),
         weaker=_weaker(arguments),
-        supervision=_supervision(arguments),
+        supervision=supervision,
     )
     file = arguments.text("report_file")
     destination = _destination(file)
@@ -146,7 +149,10 @@ def _supervision(arguments: Arguments) -> dict[str, Any]:
     out: dict[str, Any] = {}
     if arguments.all("handler"):
         out["handlers"] = arguments.all("handler")
-        out["engine"] = arguments.text("engine") or "auto"
+        from seclude.sandbox.supervision import choose_engine
+
+        # Known before the policy is compiled, since the filter differs.
+        out["engine"] = choose_engine(out["handlers"], arguments.text("engine") or "auto")
     elif arguments.text("engine") is not None:
         raise UsageError("seclude run: --engine without --handler has nothing to run", "name a handler, or leave it out")
     return out

@@ -35,7 +35,7 @@ class Artifact:
     and the lines of ``--allow``/``--deny`` after it. ``byteorder``: "little" or "big". ``native``: the architecture that ``native``
     was resolved to. ``plain``: struct sock_filter[] of the policy. ``reported``: the same for ``reported(policy)``, where errno answers
     are notifications. ``summary``: what is said when it is loaded (`calls`, `default`, `architectures`, `instructions`,
-    `reported_instructions`, `actions`). ``overrides``: the extra rules it was compiled with, ``("allow" or "deny", rule)``.
+    `reported_instructions`, `actions`), and `attended`: which calls can reach a handler, where any can. ``overrides``: the extra rules it was compiled with, ``("allow" or "deny", rule)``.
     """
 
     __slots__ = ("byteorder", "name", "native", "overrides", "plain", "reported", "sources", "summary")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["pack"]
 
 _PERMIT = ("log", "allow")
+_ATTENDED = ("notify", "trace")
 
 
 def pack(
@@ -69,7 +70,8 @@ def _summary(policy: Policy, decision: Decision, plain: int, told: int) -> dict[
     from seclude.abi import TABLES
 
     kinds = {ACTION_NAMES.get(value & 0xFFFF_0000, "unknown") for value in decision.leaves()}
-    return {
+    attended = {"attended": _attended(policy, decision)} if kinds.intersection(_ATTENDED) else {}
+    return attended | {
         "version": __version__,
         "tables": TABLES,
         "calls": str(_permitted(policy, decision)),
@@ -79,6 +81,19 @@ def _summary(policy: Policy, decision: Decision, plain: int, told: int) -> dict[
         "reported_instructions": str(told),
         "actions": ", ".join(kind for kind in ACTION_NAMES.values() if kind in kinds),
     }
+
+
+def _attended(policy: Policy, decision: Decision) -> str:
+    """``x86_64:connect,openat x86:connect``: the calls that some arguments take to a handler, so that a run need not read the decision again."""
+    words = []
+    for arch in policy.architectures:
+        names = []
+        for name, number in policy.calls_of(arch).items():
+            ends = reachable([decision.of_call(arch.token, number)])
+            if any(node.level == END and ACTION_NAMES.get(node.value & 0xFFFF_0000) in _ATTENDED for node in ends):
+                names.append(name)
+        words.append(f"{arch.name}:{','.join(names)}")
+    return " ".join(words)
 
 
 def _permitted(policy: Policy, decision: Decision) -> int:

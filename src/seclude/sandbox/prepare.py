@@ -136,7 +136,7 @@ def _cached(name: str, preset: bool, machine: str, extra: tuple[tuple[str, str],
     from seclude.abi import TABLES
     from seclude.compiler.cache import Cache, digest
 
-    fields = ["policy 1", __version__, TABLES, machine, "preset" if preset else "file", name, *(word for rule in extra for word in rule)]
+    fields = ["policy 2", __version__, TABLES, machine, "preset" if preset else "file", name, *(word for rule in extra for word in rule)]
     key = digest([os.fsencode(field) for field in fields] + [text])
     with Cache() as store:
         if store.refused:

@@ -17,37 +17,68 @@ from seclude.errors import PolicyError, UsageError
 from seclude.kernel import proc
 from seclude.supervise.handlers import Handler
 from seclude.supervise.notify_engine import GIVES, Attendant
-from seclude.supervise.router import Router
+from seclude.supervise.plain import with_trace, without_trace
+from seclude.supervise.router import Router, expand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     from seclude.compiler.artifact import Artifact
     from seclude.kernel.notify import Notification
     from seclude.sandbox.result import Job, Result
+    from seclude.supervise.notifications import Start
+    from seclude.supervise.observer import Calls
+    from seclude.supervise.ptrace_engine import PtraceEngine
+    from seclude.supervise.verdict import Verdict
 
-__all__ = ["Supervision", "architectures", "build", "load_handlers"]
+__all__ = ["Supervision", "architectures", "build", "choose_engine", "load_handlers", "refuse_unreachable"]
 
 
 class Supervision:
     """One run's handlers and the engine under them. ``run`` is the engine's `_Run`: its kernel, poll, record, responder and notes are used."""
 
-    __slots__ = ("_attendant", "_run", "handlers", "router")
+    __slots__ = ("_attendant", "_ptrace", "_run", "engine", "handlers", "router")
 
-    def __init__(self, run: Any, handlers: Iterable[Handler], architectures: list[abi.Architecture]) -> None:
+    def __init__(self, run: Any, handlers: Iterable[Handler], engine: str) -> None:
         self._run = run
         self.handlers = tuple(handlers)
-        self.router = Router(self.handlers, architectures, gives=GIVES, engine="notify")
+        self.engine = engine
         self._attendant: Attendant | None = None
+        self._ptrace: PtraceEngine | None = None
+        gives = _gives(engine)
+        self.router = Router(self.handlers, architectures(run.job.artifact), gives=gives, engine=engine)
+        if engine == "ptrace":
+            from seclude.supervise.ptrace_engine import PtraceEngine
+
+            self._ptrace = PtraceEngine(run.kernel, self.router, run.plain, run.record)
+
+    def program(self, artifact: Artifact, *, report: bool) -> bytes:
+        """The filter to load."""
+        if self._ptrace is None:
+            return without_trace(artifact.reported)
+        return artifact.reported if report else with_trace(artifact.plain)
+
+    def calls(self) -> Calls | None:
+        """What the observer is to tell of calls."""
+        return self._ptrace
+
+    def begin(self, start: Start | None) -> None:
+        """The child is there, and the observer, but nothing was let go yet. ``start``: the execve that passes, see `Responder`."""
+        if self._ptrace is not None:
+            self._ptrace.start = start
+            self._ptrace.release = self._run.observer.release
 
     def attach(self) -> None:
-        """The filter is in force and its listener is ours."""
+        """The filter is in force, and its listener, if it has one, is ours."""
         run = self._run
-        self._attendant = Attendant(run.kernel, run.listener, self.router, run.record)
-        run.responder.attend = self._attend
-        run.poll.register(self._attendant.wake, select.POLLIN)
+        if self._ptrace is not None:
+            run.poll.register(self._ptrace.wake, select.POLLIN)
+        elif self.handlers:
+            self._attendant = Attendant(run.kernel, run.listener, self.router, run.record)
+            run.responder.attend = self._attend
+            run.poll.register(self._attendant.wake, select.POLLIN)
 
     def _attend(self, notification: Notification, value: int) -> bool:
         """Whether handlers take the call; else it is answered as one that nobody handles."""
@@ -59,32 +90,88 @@ class Supervision:
 
     def handle(self, descriptor: int) -> bool:
         """Deal with a descriptor that is ready, if it is ours."""
-        if self._attendant is None or descriptor != self._attendant.wake:
-            return False
-        self._attendant.drain()
-        return True
+        for one in (self._attendant, self._ptrace):
+            if one is not None and descriptor == one.wake:
+                one.drain()
+                return True
+        return False
 
     def finish(self, result: Result) -> None:
         """Add to the result what is not in the record."""
 
     def close(self) -> bool:
         """The run is over. False where a thread still holds the listener's number, which must not be another's then."""
+        if self._ptrace is not None:
+            self._ptrace.close()
         if self._attendant is None:
             return True
         self._attendant.close()
         return not self._attendant.abandoned
 
 
+def _gives(engine: str) -> frozenset[type[Verdict]]:
+    if engine == "ptrace":
+        from seclude.supervise.ptrace_engine import GIVES as BY_PTRACE
+
+        return BY_PTRACE
+    return GIVES
+
+
+def choose_engine(words: Sequence[str], wanted: str = "auto") -> str:
+    """The engine for these handlers: as ``wanted``, or for ``auto`` the first of notify and ptrace that can give every verdict they declare.
+
+    Raises `UsageError` where none can, and as `load_handlers` does.
+    """
+    if wanted != "auto":
+        return wanted
+    declared = {kind for one in load_handlers(words) for kind in one.may}
+    for engine in ("notify", "ptrace"):
+        if declared <= _gives(engine):
+            return engine
+    lacking = {engine: ", ".join(sorted(kind.__name__ for kind in declared - _gives(engine))) for engine in ("notify", "ptrace")}
+    raise UsageError(
+        f"no engine can give every verdict that the handlers declare: notify lacks {lacking['notify']}, ptrace lacks {lacking['ptrace']}",
+        "declare less: may=",
+    )
+
+
 def build(job: Job, run: Any) -> Supervision:
     """What ``job.supervision`` asks for. Raises `UsageError` and `PolicyError` before anything runs."""
     wanted = job.supervision
-    handlers = load_handlers(wanted.get("handlers", ()))
-    here = architectures(job.artifact)
-    if not run.report:
+    words = wanted.get("handlers", ())
+    handlers = load_handlers(words)
+    refuse_unreachable(handlers, job.artifact)
+    engine = choose_engine(words, wanted.get("engine", "auto"))
+    if engine == "ptrace" and not run.trace:
         raise PolicyError(
-            "handlers decide notified calls, and reporting is off", "leave out --no-report; see the notes, and: seclude doctor"
+            "the ptrace engine decides calls, and this run does not trace" + _why(run), "try --engine notify; see: seclude doctor"
         )
-    return Supervision(run, handlers, here)
+    if engine == "notify" and not run.report:
+        raise PolicyError(
+            "the notify engine decides calls, and this run has no listener" + _why(run), "leave out --no-report, or try --engine ptrace"
+        )
+    return Supervision(run, handlers, engine)
+
+
+def _why(run: Any) -> str:
+    return f": {run.notes[-1]}" if run.notes else ""
+
+
+def refuse_unreachable(handlers: Iterable[Handler], artifact: Artifact) -> None:
+    """Raise `UsageError` for a handler that names a call which the policy never leaves to handlers, or a group without any such call."""
+    attended: set[str] = set()
+    for word in artifact.summary.get("attended", "").split(" "):
+        attended.update(word.partition(":")[2].split(","))
+    for one in handlers:
+        calls = expand(one)
+        never = [name for name, named in calls.items() if named and name not in attended]
+        if not never and attended.intersection(calls):
+            continue
+        named = f"{', '.join(never)} never {'reaches' if len(never) == 1 else 'reach'} it" if never else "none of its calls reaches it"
+        raise UsageError(
+            f"handler {one.name}: under the policy {artifact.name} {named}: handlers decide calls with the action notify or trace, and nothing else",
+            f"add to the policy: notify {', '.join(never) or one.calls[0]}",
+        )
 
 
 def architectures(artifact: Artifact) -> list[abi.Architecture]:

@@ -7,7 +7,20 @@ import sys
 from seclude.bpf.machine import decode, pack_data, run
 from seclude.errors import FilterError
 
-__all__ = ["ACTIONS", "ALLOW", "ERRNO", "KILL_PROCESS", "KILL_THREAD", "LOG", "TRACE", "TRAP", "USER_NOTIF", "Plain", "without_trace"]
+__all__ = [
+    "ACTIONS",
+    "ALLOW",
+    "ERRNO",
+    "KILL_PROCESS",
+    "KILL_THREAD",
+    "LOG",
+    "TRACE",
+    "TRAP",
+    "USER_NOTIF",
+    "Plain",
+    "with_trace",
+    "without_trace",
+]
 
 KILL_PROCESS, KILL_THREAD, TRAP, ERRNO = 0x80000000, 0, 0x30000, 0x50000
 USER_NOTIF, TRACE, LOG, ALLOW = 0x7FC00000, 0x7FF00000, 0x7FFC0000, 0x7FFF0000
@@ -69,9 +82,17 @@ def without_trace(program: bytes) -> bytes:
 
     Without a tracer that asked for seccomp stops the kernel itself answers a TRACE with ENOSYS, unseen by anyone.
     """
-    order = sys.byteorder
+    return _replaced(program, TRACE, USER_NOTIF)
+
+
+def with_trace(program: bytes) -> bytes:
+    """The program with every USER_NOTIF answer made TRACE: a plain filter whose handlers are asked by a tracer, without a listener."""
+    return _replaced(program, USER_NOTIF, TRACE)
+
+
+def _replaced(program: bytes, old: int, new: int) -> bytes:
     raw = bytearray(program)
     for at, (code, _, _, k) in enumerate(decode(program)):
-        if code == _RET_K and k & 0xFFFF0000 == TRACE:
-            raw[8 * at + 4 : 8 * at + 8] = USER_NOTIF.to_bytes(4, order)
+        if code == _RET_K and k & 0xFFFF0000 == old:
+            raw[8 * at + 4 : 8 * at + 8] = new.to_bytes(4, sys.byteorder)
     return bytes(raw)

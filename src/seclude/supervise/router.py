@@ -84,8 +84,8 @@ class Router:
             if lacking:
                 names = ", ".join(sorted(kind.__name__ for kind in lacking))
                 raise UsageError(f"handler {one.name} may answer {names}, which the engine {engine} cannot do", _remedy(engine))
-            for name, named in expand(one).items():
-                found = False
+            found = False
+            for name in expand(one):
                 for arch in architectures:
                     number = arch.number(name)
                     if number is not None:
@@ -93,8 +93,11 @@ class Router:
                         chain = chains.setdefault((arch.token, number), [])
                         if one not in chain:
                             chain.append(one)
-                if named and not found:
-                    raise _unknown(one, name, architectures)
+            if not found:
+                raise UsageError(
+                    f"handler {one.name}: {', '.join(architecture.name for architecture in architectures)} has none of its calls",
+                    "see: seclude syscalls",
+                )
         self._chains = {key: tuple(chain) for key, chain in chains.items()}
 
     @property
@@ -206,7 +209,7 @@ class Router:
 
 
 def expand(one: Handler) -> dict[str, bool]:
-    """The calls of a handler, groups in their members' place; True for those that it names itself. Raises `UsageError` for an unknown group."""
+    """The calls of a handler, groups in their members' place; True for those that it names itself. Raises `UsageError` for an unknown name."""
     out = {name: True for name in one.calls if not name.startswith("@")}
     if len(out) < len(one.calls):
         from seclude.policy.groups import group
@@ -215,6 +218,11 @@ def expand(one: Handler) -> dict[str, bool]:
             if name.startswith("@"):
                 for member in group(name).calls:
                     out.setdefault(member, False)
+    from seclude.abi.prototypes import calls_with_prototype
+
+    for name, named in out.items():
+        if named and name not in calls_with_prototype():
+            raise _unknown(one, name)
     return out
 
 
@@ -279,12 +287,9 @@ def _remedy(engine: str) -> str:
     return f"try --engine {other}, or declare less: may="
 
 
-def _unknown(one: Handler, name: str, architectures: Sequence[Architecture]) -> UsageError:
+def _unknown(one: Handler, name: str) -> UsageError:
+    from seclude.abi.prototypes import calls_with_prototype
     from seclude.errors import nearest
 
-    known = sorted({call for arch in architectures for call in arch.calls()})
-    guess = nearest(name, known)
-    where = ", ".join(arch.name for arch in architectures)
-    return UsageError(
-        f"handler {one.name}: no call {name!r} on {where}" + (f"; did you mean {guess}?" if guess else ""), "see: seclude syscalls"
-    )
+    guess = nearest(name, calls_with_prototype())
+    return UsageError(f"handler {one.name}: no call {name!r}" + (f"; did you mean {guess}?" if guess else ""), "see: seclude syscalls")
