@@ -27,7 +27,7 @@ def pack(
     policy: Policy, name: str, native: str, overrides: Iterable[tuple[str, str]] = (), forms: Iterable[tuple[str, str]] = ()
 ) -> Artifact:
     """Compile ``policy`` and ``reported(policy)``, both proven. ``forms`` change the reported one: ``("trace", CALLS)``,
-    ``("engine", "ptrace")``.
+    ``("engine", "ptrace")``; ``("broker", CALLS)`` and ``("refuse", "ERRNO CALLS")`` narrow both: chosen calls that the policy permits are notified, or denied.
 
     Raises as `seclude.compiler.compile` does, and `UsageError` for a form that names an unknown call.
     """
@@ -35,7 +35,10 @@ def pack(
     plain = compile(policy)
     byteorder = plain.program.byteorder
     summary: dict[str, str] = {}
-    attended = asked_by_trace(plain.decision) if ("engine", "ptrace") in forms else plain.decision
+    decision, program = _narrowed(plain.decision, policy, forms), bytes(plain)
+    if decision != plain.decision:
+        program = compile_decision(decision, byteorder, order=plain.order).to_bytes()
+    attended = asked_by_trace(decision) if ("engine", "ptrace") in forms else decision
     watched = reported(attended)
     for kind, text in forms:
         if kind == "trace":
@@ -46,11 +49,29 @@ def pack(
         policy.sources,
         byteorder,
         native,
-        bytes(plain),
+        program,
         told.to_bytes(),
-        _summary(policy, plain.decision, len(plain), len(told)) | summary,
+        _summary(policy, decision, len(program) // 8, len(told)) | summary,
         overrides,
     )
+
+
+def _narrowed(decision: Decision, policy: Policy, forms: Iterable[tuple[str, str]]) -> Decision:
+    """``decision`` with what the forms "broker" and "refuse" ask about and refuse; calls that an architecture lacks are skipped."""
+    for kind, text in forms:
+        if kind not in ("broker", "refuse"):
+            continue
+        from seclude.abi.constants import errno_number
+        from seclude.decision.narrowing import NOTIFY, narrowed, refusal
+        from seclude.policy.chosen import chosen
+
+        error, _, calls = text.rpartition(" ")
+        names, _ = chosen(calls)
+        for arch in policy.architectures:
+            value = NOTIFY if kind == "broker" else refusal(errno_number(error, arch.name) or 1)
+            numbers = (arch.number(name) for name in names)
+            decision = narrowed(decision, [(arch.token, number) for number in numbers if number is not None], value)
+    return decision
 
 
 def _traced(decision: Decision, text: str, policy: Policy, summary: dict[str, str]) -> Decision:

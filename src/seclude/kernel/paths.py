@@ -48,7 +48,11 @@ def pin(directory: int, path: bytes, *, follow: bool = True, resolve: int = NO_M
     if how is None:
         how = _hows[key] = _How(*key)
     got: int = _raw(
-        ctypes.c_long(number("openat2")), ctypes.c_long(directory), ctypes.c_char_p(path), ctypes.byref(how), ctypes.c_long(ctypes.sizeof(how))
+        ctypes.c_long(number("openat2")),
+        ctypes.c_long(directory),
+        ctypes.c_char_p(path),
+        ctypes.byref(how),
+        ctypes.c_long(ctypes.sizeof(how)),
     )
     return got if got >= 0 else -ctypes.get_errno()
 
@@ -73,7 +77,7 @@ def mount_of(handle: int) -> int:
     buffer = ctypes.create_string_buffer(256)
     if syscall("statx", handle, b"", AT_EMPTY_PATH, _STATX_MNT_ID, buffer) < 0:
         return -1
-    mask, = struct.unpack_from("=I", buffer, 0)
+    (mask,) = struct.unpack_from("=I", buffer, 0)
     return struct.unpack_from("=Q", buffer, 0x90)[0] if mask & _STATX_MNT_ID else -1
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["DENY", "LINES", "prepare"]
 
 #: kinds of ``rules`` that are no lines of the policy, but change the form in which it is loaded for a supervisor
-FORMS = ("trace", "engine")
+FORMS = ("trace", "engine", "broker", "refuse")
 
 #: what ``--deny RULE`` stands for
 DENY = "errno(EPERM)"

@@ -1,0 +1,397 @@
+"""From what a target calls a file to a handle of it: in the target's root, from its directories, seen as the target would see it.
+
+The problem: a supervisor that walks a path walks it as itself. /proc/self is the supervisor, an absolute link starts at the supervisor's root, /dev/fd/0
+is the supervisor's stdin. So a path is walked in one step (openat2) only where that cannot matter: the root is the same, no magic link is met, and the end
+is not in a /proc. In every other case it is walked here, one component at a time, each pinned before it is looked at.
+
+What is returned is a handle: whatever is renamed afterwards, it stays the same file, and its path is asked of the kernel, not put together from the words
+that the target used. Of what does not exist yet the directory is the handle.
+
+Rejected: RESOLVE_IN_ROOT with the target's root (a relative path would be confined to the target's directory, so that ``..`` stops there); realpath before the open
+(the walk happens twice).
+
+What can still go wrong: a file that is removed between the pin and the look has no path any more; it is answered as one that does not exist.
+
+Source: path_resolution(7), openat2(2), symlink(7), proc(5); fs/namei.c.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from seclude.kernel import paths
+from seclude.kernel.identity import caller
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from seclude.kernel.identity import Caller
+
+__all__ = ["Found", "Missing", "Resolver", "View"]
+
+_MOST_LINKS = 40  # MAXSYMLINKS (include/linux/namei.h)
+_PATH_MAX = 4096
+_PROC_ROOT = 1  # inode of a /proc's own root (PROC_ROOT_INO)
+_KEPT = 64  # threads whose directories in /proc are kept open
+_DIRECTORY = os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY
+_LINK = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW
+_REMOVED = b" (deleted)"
+
+
+class Found:
+    """A file: its ``handle``, its ``path`` as the kernel prints it, its ``stat``. ``own`` is how a descriptor of the target's own is open (its O_ACCMODE)
+    where the path led through it, else -1; ``through`` says that a /proc link of the target's own led there at all. Close it.
+    """  # fmt: skip
+
+    __slots__ = ("handle", "own", "path", "proc", "stat", "through")
+
+    def __init__(
+        self, handle: int, path: bytes, status: os.stat_result, *, proc: bool = False, own: int = -1, through: bool = False
+    ) -> None:
+        self.handle, self.path, self.stat, self.proc, self.own, self.through = handle, path, status, proc, own, through
+
+    @property
+    def kind(self) -> int:
+        """The type of the file: ``stat.S_IFREG`` and so on."""
+        return stat.S_IFMT(self.stat.st_mode)
+
+    def close(self) -> None:
+        """Close the handle. Harmless if done twice."""
+        if self.handle >= 0:
+            os.close(self.handle)
+            self.handle = -1
+
+
+class Missing:
+    """A name in an existing directory: the directory's ``handle`` and ``path``, the last component ``name`` (with the slashes that followed it)."""
+
+    __slots__ = ("handle", "name", "path", "proc")
+
+    def __init__(self, handle: int, path: bytes, name: bytes, proc: bool) -> None:
+        self.handle, self.path, self.name, self.proc = handle, path, name, proc
+
+    @property
+    def whole(self) -> bytes:
+        """The path that the name would have."""
+        name = self.name.rstrip(b"/")
+        if name in (b".", b"..", b""):
+            return self.path
+        return (b"" if self.path == b"/" else self.path) + b"/" + name
+
+    def close(self) -> None:
+        """Close the handle. Harmless if done twice."""
+        if self.handle >= 0:
+            os.close(self.handle)
+            self.handle = -1
+
+
+class View:
+    """A thread's side of the file system at one moment: its directory in /proc (``proc``), its root, who it is. Close it."""
+
+    __slots__ = ("caller", "foreign", "ordinary", "proc", "root", "tid")
+
+    def __init__(self, tid: int, proc: int, root: int, who: Caller, *, ordinary: bool, foreign: bool) -> None:
+        self.tid, self.proc, self.root, self.caller = tid, proc, root, who
+        self.ordinary = ordinary  # the same root and pid namespace as ours
+        self.foreign = foreign  # in another user namespace: its capabilities count for nothing here
+
+    def close(self) -> None:
+        """Close the root's handle."""
+        if self.root >= 0:
+            os.close(self.root)
+            self.root = -1
+
+
+class Resolver:
+    """Walks for targets. One thread's; it acts as whoever the thread is when asked, so enter the target's identity first (`kernel.identity`)."""
+
+    __slots__ = ("_kept", "_pid", "_root", "_user_namespace")
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[int, int]] = {}
+        self._pid = b"%d" % os.getpid()
+        with paths.Handle(os.open("/", _DIRECTORY)) as root:
+            self._root = _identity(root)
+        self._user_namespace = os.readlink("/proc/self/ns/user")
+
+    # -- the target
+
+    def view(self, tid: int) -> View | None:
+        """How the thread sees files now; None where it is gone, or may not be looked at (it made itself non-dumpable, and we are not privileged)."""
+        for _ in range(2):  # what was kept may be a dead thread's, whose number is another's now: then everything about it fails
+            kept = self._kept.get(tid)
+            if kept is None:
+                kept = self._open(tid)
+                if kept is None:
+                    return None
+            try:
+                who = caller(os.pread(kept[1], 8192, 0))
+                if who is None:
+                    return None
+                foreign = os.readlink("ns/user", dir_fd=kept[0]) != self._user_namespace
+                root = os.open("root", _DIRECTORY, dir_fd=kept[0])
+            except ProcessLookupError:
+                self._forget(tid)
+                continue
+            except OSError as error:
+                if error.errno == errno.ENOENT:
+                    self._forget(tid)
+                    continue
+                return None
+            ordinary = len(who.tgids) == 1 and _identity(root) == self._root
+            return View(tid, kept[0], root, who, ordinary=ordinary, foreign=foreign)
+        return None
+
+    def _open(self, tid: int) -> tuple[int, int] | None:
+        if len(self._kept) >= _KEPT:
+            self.close()
+        try:
+            proc = os.open(f"/proc/{tid}", _DIRECTORY)
+        except OSError:
+            return None
+        try:
+            kept = proc, os.open("status", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
+        except OSError:
+            os.close(proc)
+            return None
+        self._kept[tid] = kept
+        return kept
+
+    def _forget(self, tid: int) -> None:
+        for descriptor in self._kept.pop(tid, ()):
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Close what is kept open about threads."""
+        for tid in tuple(self._kept):
+            self._forget(tid)
+
+    def base(self, view: View, dirfd: int, path: bytes) -> int:
+        """A handle of where ``path`` starts: the root, the current directory (``dirfd`` AT_FDCWD) or a descriptor of the target's. Raises OSError."""
+        if path.startswith(b"/"):
+            return os.dup(view.root)
+        try:
+            return os.open("cwd" if dirfd == -100 else f"fd/{dirfd}", os.O_PATH | os.O_CLOEXEC, dir_fd=view.proc)
+        except FileNotFoundError:
+            raise OSError(errno.EBADF if dirfd != -100 else errno.ENOENT, "") from None
+
+    # -- what is there
+
+    def find(self, view: View, base: int, path: bytes, *, follow: bool, create: bool = False) -> Found | Missing:
+        """What ``path`` names from the handle ``base``. ``create``: a last component that does not exist is `Missing`, not ENOENT. Raises OSError."""
+        if not path:
+            raise OSError(errno.ENOENT, "")
+        if view.ordinary:
+            handle = paths.pin(base, path, follow=follow)
+            if handle >= 0:
+                found = self._found(handle)
+                if not found.proc:
+                    return found
+                found.close()
+            elif -handle not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EACCES):
+                raise OSError(-handle, "")
+        return self._walk(view, base, path, follow=follow, create=create)
+
+    def parent(self, view: View, base: int, path: bytes) -> Missing:
+        """The directory that the last component of ``path`` is looked up in, and that component. Raises OSError."""
+        if not path:
+            raise OSError(errno.ENOENT, "")
+        stripped = path.rstrip(b"/")
+        head, slash, tail = stripped.rpartition(b"/")
+        name = tail + path[len(stripped) :]
+        if not stripped:
+            head, slash, name = b"", b"", b"/"
+        if slash:
+            directory = self.find(view, base, (head or b"") + b"/", follow=True)
+            assert isinstance(directory, Found)
+        else:
+            directory = self._found(os.dup(base))
+        if directory.kind != stat.S_IFDIR:
+            directory.close()
+            raise OSError(errno.ENOTDIR, "")
+        return Missing(directory.handle, directory.path, name, directory.proc)
+
+    def of_descriptor(self, view: View, fd: int) -> Found:
+        """The file that a descriptor of the target's is open on. Raises OSError, EBADF where there is none."""
+        try:
+            handle = os.open(f"fd/{fd}", os.O_PATH | os.O_CLOEXEC, dir_fd=view.proc)
+        except FileNotFoundError:
+            raise OSError(errno.EBADF, "") from None
+        found = self._found(handle)
+        found.own, found.through = _access(view.proc, b"%d" % fd), True
+        return found
+
+    def _found(self, handle: int) -> Found:
+        """``handle`` with its path and status; it is closed where that fails."""
+        try:
+            status = os.fstat(handle)
+            path = paths.handle_path(handle)
+            if path.endswith(_REMOVED) and path.startswith(b"/"):
+                path = _real_name(path, status)
+            return Found(handle, path, status, proc=paths.is_proc(handle, status.st_dev))
+        except OSError:
+            os.close(handle)
+            raise
+
+    # -- one component at a time
+
+    def _walk(self, view: View, base: int, path: bytes, *, follow: bool, create: bool) -> Found | Missing:
+        at = os.dup(base)
+        own, through = -1, False
+        try:
+            todo = [part for part in reversed(path.split(b"/")) if part]
+            must_be_directory = path.endswith(b"/")
+            links = 0
+            root = _identity(view.root)
+            while todo:
+                name = todo.pop()
+                status = os.fstat(at)
+                if not stat.S_ISDIR(status.st_mode):
+                    raise OSError(errno.ENOTDIR, "")
+                if name == b"." or (name == b".." and _identity(at) == root):
+                    os.close(os.open(b".", _DIRECTORY, dir_fd=at))  # whether it may be passed at all
+                    continue
+                last = not todo
+                in_proc = paths.is_proc(at, status.st_dev)
+                if in_proc and status.st_ino == _PROC_ROOT:
+                    name = self._in_proc_root(view, at, name, todo, whole=not last or follow or must_be_directory)
+                try:
+                    step = os.open(name, _LINK, dir_fd=at)
+                except FileNotFoundError:
+                    if last and create:
+                        missing = Missing(at, self._directory(at), name + (b"/" if must_be_directory else b""), in_proc)
+                        at = -1
+                        return missing
+                    raise
+                below = os.fstat(step)
+                if not stat.S_ISLNK(below.st_mode) or (last and not follow and not must_be_directory):
+                    os.close(at)
+                    at = step
+                    continue
+                try:
+                    links += 1
+                    if links > _MOST_LINKS:
+                        raise OSError(errno.ELOOP, "")
+                    if in_proc and status.st_ino != _PROC_ROOT:
+                        jumped, access = self._jump(view, at, name)
+                        os.close(at)
+                        at, own, through = jumped, (access if last else -1), True
+                        continue
+                    _permit_following(status, below, view)
+                    text = paths.link_text(step)
+                finally:
+                    os.close(step)
+                if not text:
+                    raise OSError(errno.ENOENT, "")
+                if sum(map(len, todo)) + len(todo) + len(text) > _PATH_MAX:
+                    raise OSError(errno.ENAMETOOLONG, "")
+                must_be_directory = must_be_directory or (last and text.endswith(b"/"))
+                todo += [part for part in reversed(text.split(b"/")) if part]
+                if text.startswith(b"/"):
+                    os.close(at)
+                    at = os.dup(view.root)
+                own = -1
+            handle, at = at, -1
+            found = self._found(handle)
+            found.own, found.through = own, through
+            if must_be_directory and found.kind != stat.S_IFDIR:
+                found.close()
+                raise OSError(errno.ENOTDIR, "")
+            return found
+        finally:
+            if at >= 0:
+                os.close(at)
+
+    def _directory(self, handle: int) -> bytes:
+        path = paths.handle_path(handle)
+        return _real_name(path, os.fstat(handle)) if path.endswith(_REMOVED) else path
+
+    def _in_proc_root(self, view: View, at: int, name: bytes, todo: list[bytes], *, whole: bool) -> bytes:
+        """The name to look up in a /proc for ``name``: self and thread-self are the target's; the supervisor is not there."""
+        if name in (b"self", b"thread-self") and whole:
+            process, thread = self._numbers(view, at)
+            if name == b"thread-self":
+                todo += [b"%d" % thread, b"task"]
+            return b"%d" % process
+        if name == self._pid:
+            raise OSError(errno.ENOENT, "")
+        return name
+
+    def _numbers(self, view: View, at: int) -> tuple[int, int]:
+        """The target's process and thread numbers in the pid namespace of the /proc ``at``: that /proc lists the numbers from its own namespace inwards."""
+        who = view.caller
+        for level, process in enumerate(who.tgids):
+            try:
+                descriptor = os.open(f"{process}/status", os.O_RDONLY | os.O_CLOEXEC, dir_fd=at)
+            except OSError:
+                continue
+            try:
+                seen = caller(os.read(descriptor, 8192))
+            finally:
+                os.close(descriptor)
+            if seen is not None and seen.tgids == who.tgids[level:]:
+                return process, who.pids[level]
+        raise OSError(errno.ENOENT, "")
+
+    def _jump(self, view: View, at: int, name: bytes) -> tuple[int, int]:
+        """Follow a magic link of the target's own process; where it leads, and how the descriptor is open if it is one."""
+        where = paths.handle_path(at)
+        process, thread = b"/proc/%d" % view.caller.process, b"/proc/%d/task/%d" % (view.caller.process, view.tid)
+        if where in (process + b"/fd", thread + b"/fd"):
+            return os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=at), _access(view.proc, name)
+        if where in (process, thread) and name in (b"exe", b"cwd", b"root"):
+            return os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=at), -1
+        raise PermissionError(errno.EACCES, "")
+
+
+def _identity(handle: int) -> tuple[int, int, int]:
+    """What tells a directory from every other, its mount included: the same directory can be mounted twice."""
+    status = os.fstat(handle)
+    return status.st_dev, status.st_ino, paths.mount_of(handle)
+
+
+def _real_name(path: bytes, status: os.stat_result) -> bytes:
+    """The path of a handle that prints as removed, if that is its real name; else there is no such file any more."""
+    try:
+        there = os.lstat(path)
+    except OSError:
+        there = None
+    if there is None or not os.path.samestat(there, status):
+        raise OSError(errno.ENOENT, "")
+    return path
+
+
+def _access(proc: int, fd: bytes) -> int:
+    """How the target's descriptor is open: its O_ACCMODE, or -1 (O_PATH, or it cannot be told)."""
+    try:
+        descriptor = os.open(b"fdinfo/" + fd, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
+    except OSError:
+        return -1
+    try:
+        raw = os.read(descriptor, 4096)
+    finally:
+        os.close(descriptor)
+    at = raw.find(b"flags:\t")
+    if at < 0:
+        return -1
+    flags = int(raw[at + 7 : raw.index(b"\n", at)], 8)
+    return -1 if flags & os.O_PATH else flags & os.O_ACCMODE
+
+
+def _permit_following(directory: os.stat_result, link: os.stat_result, view: View) -> None:
+    """As fs.protected_symlinks has it (proc(5)): in a sticky directory that all may write, only links of one's own, or of its owner. Raises OSError."""
+    sticky = stat.S_ISVTX | stat.S_IWOTH
+    if directory.st_mode & sticky == sticky and link.st_uid not in (view.caller.uid, directory.st_uid) and _protected_links():
+        raise PermissionError(errno.EACCES, "")
+
+
+_protected: list[bool] = []
+
+
+def _protected_links() -> bool:
+    if not _protected:
+        from seclude.kernel import proc
+
+        _protected.append(proc.sysctl("fs.protected_symlinks") != "0")
+    return _protected[0]
