@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from seclude.sandbox.result import Job
     from seclude.sandbox.supervision import Supervision
+    from seclude.sandbox.watching import Watching
 
 __all__ = ["PATIENCE", "execute"]
 
@@ -108,7 +109,7 @@ class _Run:
     __slots__ = (
         "address_space", "children_before", "continued", "control", "cpu_before", "cpu_to_start", "deadline", "ending", "filters_before", "guard", "job", "kernel", "limit", "listener", "loaded", "main",
         "main_status", "mask", "memory", "more", "notes", "observer", "own_filter", "path", "plain", "plan", "poll", "record", "relay", "report",
-        "responder", "signals", "spawn", "started_at", "supervision", "terminal", "trace",
+        "responder", "signals", "spawn", "started_at", "supervision", "terminal", "trace", "watching",
     )  # fmt: skip
 
     def __init__(
@@ -122,6 +123,7 @@ class _Run:
         self.record = Record()
         self.responder: Responder | None = None
         self.supervision: Supervision | None = None
+        self.watching: Watching | None = None
         self.listener = -1
         self.main = 0
         self.continued = False
@@ -170,6 +172,8 @@ class _Run:
         finally:
             if self.main:
                 self.spawn.close()
+            if self.watching is not None:
+                self.watching.close()
             if self.listener >= 0 and (self.supervision is None or self.supervision.close()):
                 os.close(self.listener)
             signals.pending(self.signals)  # what came for a run that is over
@@ -181,17 +185,20 @@ class _Run:
         if self.job.supervision:
             from seclude.sandbox.supervision import build
 
-            self.supervision = build(self.job, self)
+            self.supervision = build(self.job, self)  # and what only looks: self.watching
         artifact = self.job.artifact
         if self.supervision is not None:
             program = self.supervision.program(artifact, report=self.report)
         else:
             program = without_trace(artifact.reported) if self.report else artifact.plain
+        if self.watching is not None:
+            program = self.watching.program(artifact, program)
         flags = filter_flags(self.report)
         domain = landlock.scope_ruleset() if self.job.reach is None else _reaching(self.job.reach)
         if domain is None:
             self.notes.append(
                 "this kernel has no Landlock: what keeps the target from the supervisor is only that it cannot be traced or read"
+                + ("" if self.job.reach is None else ", and which files it can open is bounded by the policy and by permissions only")
             )
         else:
             self.notes.extend(domain.notes)
@@ -302,7 +309,7 @@ class _Run:
             self.deadline = self.started_at + self.plan.wall
         cpu_check = self._next_cpu_check()
         while self.main_status is None:
-            for descriptor, events in self.poll.poll(self._timeout(cpu_check)):
+            for descriptor, events in self._ready(cpu_check):
                 if descriptor == self.listener and self.responder is not None:
                     if events & select.POLLIN:
                         self.responder.serve()
@@ -329,6 +336,15 @@ class _Run:
                     self.limit = "cpu"
             if self.limit:
                 return
+
+    def _ready(self, cpu_check: float | None) -> list[tuple[int, int]]:
+        """What is ready, after waiting for it. What watches writes first, if there is time."""
+        if self.watching is not None and self.watching.waiting:
+            found = self.poll.poll(0)
+            if found or self.more:
+                return found
+            self.watching.idle()
+        return self.poll.poll(self._timeout(cpu_check))
 
     def _timeout(self, cpu_check: float | None) -> int | None:
         """Milliseconds until the next clock needs a look, rounded up, or None."""
@@ -495,6 +511,8 @@ class _Run:
         self._outcome(result)
         if self.supervision is not None:
             self.supervision.finish(result)
+        if self.watching is not None:
+            self.watching.finish(result)
         result.notes = [*self.notes, *self.plan.notes]
         return result
 
