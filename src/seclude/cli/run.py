@@ -41,6 +41,11 @@ COMMAND = Command(
         Option("--chdir", "DIR", "start in this directory"),
         Option("--handler", "MODULE:FUNCTION", "let this handler decide calls that the policy notifies or traces", many=True),
         Option("--engine", "NAME", "how handlers are told of calls", choices=("auto", "notify", "ptrace")),
+        Option("--trace", "CALLS", "print these calls as they happen: openat,@network-io, all, or '!futex'"),
+        Option("--trace-file", "FILE", "print them there instead of on stderr"),
+        Option("--trace-failed", "", "print only calls that fail"),
+        Option("--trace-count", "", "print a table of calls, times and errors at the end instead"),
+        Option("--trace-size", "N", "bytes of a buffer that are shown", default="32"),
         Option("--report", "FORM", "how denials are told", default="text", choices=("text", "json", "none")),
         Option("--report-file", "FILE", "write the report there instead of stderr"),
         Option("--no-report", "", "load the plain filter: errno answers are not seen, kills are"),
@@ -68,6 +73,8 @@ def main(arguments: Arguments) -> int:
         raise UsageError("seclude run: --report none and --report-file contradict each other", "leave out one of them")
     rules = [(name, value) for name, value in arguments.ordered if name in ("allow", "deny")]
     supervision = _supervision(arguments)
+    if arguments.text("trace") is not None:
+        rules.append(("trace", arguments.text("trace") or ""))
     if supervision.get("engine") == "ptrace":
         rules.append(("engine", "ptrace"))
     artifact = prepare(_policy(arguments), rules=rules)
@@ -155,6 +162,25 @@ def _supervision(arguments: Arguments) -> dict[str, Any]:
         out["engine"] = choose_engine(out["handlers"], arguments.text("engine") or "auto")
     elif arguments.text("engine") is not None:
         raise UsageError("seclude run: --engine without --handler has nothing to run", "name a handler, or leave it out")
+    watch = _watch(arguments)
+    if watch:
+        out["watch"] = watch
+    return out
+
+
+def _watch(arguments: Arguments) -> dict[str, Any]:
+    """What is shown while the run happens."""
+    options: dict[str, Any] = {name: arguments.text(name) for name in ("trace_file",)}
+    options |= {name: True for name in ("trace_failed", "trace_count") if arguments.flag(name)}
+    out = {name: value for name, value in options.items() if value is not None}
+    trace = arguments.text("trace")
+    if trace is not None:
+        out["trace"], out["trace_size"] = trace, arguments.text("trace_size")
+    elif any(name.startswith("trace_") for name in out):
+        raise UsageError(
+            "seclude run: --trace-file, --trace-failed and --trace-count say how, but not what",
+            "name calls: --trace openat, or --trace all",
+        )
     return out
 
 

@@ -42,7 +42,7 @@ def pack(
     watched = reported(attended)
     for kind, text in forms:
         if kind == "trace":
-            watched = _traced(watched, text, policy, summary)
+            watched = _traced(watched, text, policy, summary, asked=("engine", "ptrace") in forms)
     told = compile_decision(watched, byteorder, order=plain.order)
     return Artifact(
         name,
@@ -74,7 +74,7 @@ def _narrowed(decision: Decision, policy: Policy, forms: Iterable[tuple[str, str
     return decision
 
 
-def _traced(decision: Decision, text: str, policy: Policy, summary: dict[str, str]) -> Decision:
+def _traced(decision: Decision, text: str, policy: Policy, summary: dict[str, str], *, asked: bool) -> Decision:
     """``traced(decision, the calls of text)``; what ``text`` means is left in the summary, so that a run need not look up groups."""
     from seclude.decision.reporting import traced
     from seclude.policy.chosen import chosen
@@ -82,9 +82,9 @@ def _traced(decision: Decision, text: str, policy: Policy, summary: dict[str, st
     names, others = chosen(text)
     summary["traced"] = ("!" if others else "") + ",".join(names)
     if others and not names:
-        return traced(decision, None)
+        return traced(decision, None, asked=asked)
     numbers = ((arch.token, arch.number(name)) for arch in policy.architectures for name in names)
-    return traced(decision, [(token, number) for token, number in numbers if number is not None], others=others)
+    return traced(decision, [(token, number) for token, number in numbers if number is not None], others=others, asked=asked)
 
 
 def _summary(policy: Policy, decision: Decision, plain: int, told: int) -> dict[str, str]:

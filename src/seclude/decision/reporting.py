@@ -67,17 +67,17 @@ def asked_by_trace(decision: Decision) -> Decision:
         return decision_of(map_leaves(decision.root, lambda node: trace if node.value & _ACTION == _USER_NOTIF else node))
 
 
-def traced(decision: Decision, calls: Iterable[tuple[int, int]] | None, *, others: bool = False) -> Decision:
+def traced(decision: Decision, calls: Iterable[tuple[int, int]] | None, *, others: bool = False, asked: bool = False) -> Decision:
     """The decision whose allow leaves, for the chosen calls, stop for a tracer before the call runs (`TRACED`).
 
     ``calls``: AUDIT_ARCH token and number of each; None chooses every call there is, and ``others`` all but those named. Apply it to the
     reported form. The policy's own trace leaves become notifications first, so that a stop means "allowed, and to be shown" and nothing
-    else. Kills, traps, errno and notifications stay what they are, and so does **log**: TRACE would outrank it, and the kernel's audit record,
+    else, unless they are ``asked`` of a tracer too, who then must tell one from the other by the policy. Kills, traps, errno and notifications stay what they are, and so does **log**: TRACE would outrank it, and the kernel's audit record,
     which is what log is for, would be lost.
     """
     trace, notify = leaf(TRACED), leaf(_USER_NOTIF)
     with budget("the traced form of this policy"):
-        root = map_leaves(decision.root, lambda node: notify if node.value & _ACTION == _TRACE else node)
+        root = decision.root if asked else map_leaves(decision.root, lambda node: notify if node.value & _ACTION == _TRACE else node)
         shown = map_leaves(root, lambda node: trace if node.value & _ACTION == _ALLOW else node)
         if calls is None:
             return decision_of(shown)

@@ -16,7 +16,7 @@ import struct
 
 from seclude.kernel import memory
 
-__all__ = ["ENTRY", "EXIT", "LARGEST", "NONE", "SECCOMP", "call_info", "copy"]
+__all__ = ["ENTRY", "EXIT", "LARGEST", "NONE", "SECCOMP", "call_info", "call_result", "copy"]
 
 #: the kinds of stop that the kernel tells apart: none of a call, before a call, behind it, before it because of a filter (linux/ptrace.h)
 NONE, ENTRY, EXIT, SECCOMP = 0, 1, 2, 3
@@ -24,14 +24,13 @@ _GET_SYSCALL_INFO = 0x420E
 #: bytes that one `copy` takes at most
 LARGEST = 1 << 16
 
-_library = ctypes.PyDLL(None, use_errno=True)
-# A prototype of our own for each: setting one on the shared object would change it for others.
-_ptrace = ctypes.PYFUNCTYPE(ctypes.c_long, ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p, use_errno=True)(
-    ("ptrace", _library)
-)
-_readv = ctypes.PYFUNCTYPE(
-    ctypes.c_ssize_t, ctypes.c_long, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong, use_errno=True
-)(("process_vm_readv", _library))
+_library = ctypes.PyDLL(None, use_errno=True)  # our own: prototypes set on a shared one would change it for others
+_ptrace = _library.ptrace
+_ptrace.restype = ctypes.c_long
+_ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
+_readv = _library.process_vm_readv
+_readv.restype = ctypes.c_ssize_t
+_readv.argtypes = (ctypes.c_long, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong)
 
 _INFO = ctypes.create_string_buffer(96)
 _INFO_AT = ctypes.addressof(_INFO)
@@ -50,6 +49,11 @@ def call_info(tid: int) -> tuple[int, ...]:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return _END(_INFO) if _INFO_VIEW[0] == EXIT else _CALL(_INFO)
+
+
+def call_result(tid: int) -> int:
+    """The result of the call behind which the thread is stopped: negative where it failed, and then an errno."""
+    return call_info(tid)[4]
 
 
 _BUFFER = ctypes.create_string_buffer(LARGEST)

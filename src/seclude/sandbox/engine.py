@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from seclude.sandbox.result import Job
     from seclude.sandbox.supervision import Supervision
     from seclude.sandbox.watching import Watching
+    from seclude.supervise.observer import Calls
 
 __all__ = ["PATIENCE", "execute"]
 
@@ -182,10 +183,14 @@ class _Run:
             prctl.set_dumpable(dumpable)
 
     def _start(self) -> None:
-        if self.job.supervision:
+        if "watch" in self.job.supervision:
+            from seclude.sandbox.watching import Watching
+
+            self.watching = Watching(self.job, self)
+        if self.job.supervision.keys() - {"watch"}:
             from seclude.sandbox.supervision import build
 
-            self.supervision = build(self.job, self)  # and what only looks: self.watching
+            self.supervision = build(self.job, self)
         artifact = self.job.artifact
         if self.supervision is not None:
             program = self.supervision.program(artifact, report=self.report)
@@ -226,7 +231,8 @@ class _Run:
             started=self._executed,
             leaving=self._leaving,
             stopped=self._main_stopped,
-            calls=None if self.supervision is None else self.supervision.calls(),
+            calls=self._calls(),
+            loaded=Plain(program) if self.job.supervision else None,
         )
         try:
             if self.supervision is not None:
@@ -255,6 +261,11 @@ class _Run:
             if domain is not None:
                 # The child holds the same table, but has used it by now, or is gone.
                 domain.close()
+
+    def _calls(self) -> Calls | None:
+        """Who is told of calls while they happen."""
+        found = None if self.supervision is None else self.supervision.calls()
+        return found if self.watching is None else self.watching.calls(found)
 
     def _await_filter(self) -> None:
         """Go through the loop's motions until the filter is in force, and take its listener."""

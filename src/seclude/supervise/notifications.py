@@ -89,6 +89,7 @@ class Responder:
             call=name, arch=arch, nr=call.nr, token=call.arch, ip=call.ip, args=call.args, text=text, action=action,
             result=errno_text(arch, number), value=value,
         )  # fmt: skip
+        self.record.look(call.pid, denial)
         return denial, (arch, call.nr, value, key)
 
 

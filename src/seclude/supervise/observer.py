@@ -237,6 +237,7 @@ class Observer:
             call=name, arch=arch, nr=nr, token=token, ip=ip, args=args, text=text, action=ACTIONS[action], result="SIGSYS",
             value=action | data,
         )  # fmt: skip
+        self.record.look(tid, denial)
         self.record.add((arch, nr, action | data, key), denial)
 
 

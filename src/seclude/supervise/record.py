@@ -23,14 +23,15 @@ class Denial:
     words of the first such call. ``action`` says what became of it: ``errno``, ``kill_process``, ``kill_thread``,
     ``trap``, ``notify`` or ``trace`` (both unhandled), or ``busy`` (a listener of its own, refused while reporting). ``result`` is
     what the target saw: an errno's name, or the signal. ``count`` is how often. ``rule``, ``reason`` and
-    ``suggestion`` are filled in at the end, where the policy's text is at hand.
+    ``suggestion`` are filled in at the end, where the policy's text is at hand. ``tid`` is the thread of the first such call, ``where`` the place in
+    the program from which it was made, if that was asked for.
     """
 
-    __slots__ = ("action", "arch", "args", "call", "count", "ip", "nr", "reason", "result", "rule", "suggestion", "text", "token", "value")
+    __slots__ = ("action", "arch", "args", "call", "count", "ip", "nr", "reason", "result", "rule", "suggestion", "text", "tid", "token", "value", "where")
 
     def __init__(
         self, *, call: str, arch: str, nr: int, token: int, ip: int, args: tuple[int, ...], text: str, action: str, result: str, value: int,
-        count: int = 1, rule: str = "", reason: str = "", suggestion: str = "",
+        count: int = 1, rule: str = "", reason: str = "", suggestion: str = "", tid: int = 0, where: str = "",
     ) -> None:  # fmt: skip
         self.call = call
         self.arch = arch
@@ -46,6 +47,8 @@ class Denial:
         self.rule = rule
         self.reason = reason
         self.suggestion = suggestion
+        self.tid = tid
+        self.where = where
 
     def __repr__(self) -> str:
         return f"Denial({self.count}x {self.text} -> {self.result})"
@@ -71,6 +74,10 @@ class Record:
         self._entries: dict[tuple[object, ...], Denial] = {}
         self.limit = limit
         self.overflow = 0
+
+    def look(self, tid: int, denial: Denial) -> None:
+        """``denial`` is about to be answered, and the target's memory is still what it was: who wants to see more of it looks here."""
+        denial.tid = tid
 
     def add(self, key: tuple[object, ...], denial: Denial) -> None:
         """Count ``denial`` under ``key``: what makes two calls the same for a reader."""

@@ -135,7 +135,9 @@ def _make(token: int, nr: int) -> Format:
     return out
 
 
-def _watch_lengths(out: Format, arch: Architecture, parameters: tuple[Parameter, ...], shape: dict[int, tuple[str, tuple[str, ...], bool]]) -> None:
+def _watch_lengths(
+    out: Format, arch: Architecture, parameters: tuple[Parameter, ...], shape: dict[int, tuple[str, tuple[str, ...], bool]]
+) -> None:
     """Lengths that the kernel changes are read before the call as well."""
     registers = [parameters[index].registers[0] for index, (decoder, _, _) in shape.items() if decoder == "length"]
     if not registers:
@@ -174,7 +176,12 @@ def value_of(parameter: Parameter) -> Callable[[Args], int]:
 
 
 def argument(
-    arch: Architecture, parameter: Parameter, parameters: tuple[Parameter, ...], decoder: str = "", options: tuple[str, ...] = (), late: bool = False
+    arch: Architecture,
+    parameter: Parameter,
+    parameters: tuple[Parameter, ...],
+    decoder: str = "",
+    options: tuple[str, ...] = (),
+    late: bool = False,
 ) -> Part:
     """One argument. ``decoder`` and ``options`` as in `tracer_table`; without, by what the prototype says."""
     if not decoder and parameter.kind == "path":
@@ -183,7 +190,10 @@ def argument(
         decoder = "string"
     if decoder:
         # Options that are numbers of parameters become numbers of registers.
-        turned = tuple(str(parameters[int(one)].registers[0]) if _names_parameter(decoder, at) and one.isdigit() else one for at, one in enumerate(options))
+        turned = tuple(
+            str(parameters[int(one)].registers[0]) if _names_parameter(decoder, at) and one.isdigit() else one
+            for at, one in enumerate(options)
+        )
         return _pointed(arch, parameter, {**FACTORIES, **SOCKETS}[decoder](arch, *turned), late)
     return _scalar(arch, parameter)
 

@@ -334,7 +334,7 @@ def _integer(arch: Architecture, size: str = "4") -> Decode:
 
 
 def _option(arch: Architecture, size: str) -> Decode:
-    """getsockopt's value, whose length is behind a pointer."""
+    """Getsockopt's value, whose length is behind a pointer."""
     index = int(size)
 
     def show(view: View, address: int, args: Args) -> str | None:
@@ -372,7 +372,7 @@ def _length(arch: Architecture) -> Decode:
 
 
 def _time(arch: Architecture, unit: str, wide: str = "") -> Decode:
-    """timespec (``nsec``) and timeval (``usec``)."""
+    """Timespec (``nsec``) and timeval (``usec``)."""
     narrow = arch.bits == 32 and arch.name != "x32" and not wide
     form = struct.Struct(_order(arch) + ("ii" if narrow else "qq"))
 
@@ -490,7 +490,7 @@ _ACTION_FLAGS = (
 
 
 def _action(arch: Architecture) -> Decode:
-    """struct sigaction as rt_sigaction takes it (linux/signal.h; architectures of x86 and arm)."""
+    """Struct sigaction as rt_sigaction takes it (linux/signal.h; architectures of x86 and arm)."""
     if arch.name not in ("x86_64", "x86", "x32", "aarch64", "arm"):
         return lambda _view, _address, _args: None
     narrow = arch.bits == 32
@@ -618,7 +618,7 @@ def _pollfds(arch: Architecture, count: str) -> Decode:
 
 
 def _events(arch: Architecture, count: str) -> Decode:
-    """struct epoll_event, packed on x86 alone. ``count``: a number, or R."""
+    """Struct epoll_event, packed on x86 alone. ``count``: a number, or R."""
     packed = arch.name in ("x86_64", "x32", "x86")
     form = struct.Struct(_order(arch) + ("IQ" if packed else "IxxxxQ"))
 

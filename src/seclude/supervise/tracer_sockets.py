@@ -86,7 +86,7 @@ _MESSAGE_FLAGS = (
 
 
 def _message(arch: Architecture, size: str = "") -> Decode:
-    """struct msghdr; ``size``: R where the kernel filled it with ``result`` bytes."""
+    """Struct msghdr; ``size``: R where the kernel filled it with ``result`` bytes."""
     narrow = arch.bits == 32
     # x32's is the compatible one too (net/compat.c)
     form = struct.Struct(("<" if arch.byteorder == "little" else ">") + ("IIIIIII" if narrow else "QIxxxxQQQQIxxxx"))

@@ -80,7 +80,7 @@ def _clone_flags(arch: Architecture, parameter: Parameter, value: int) -> str:
 
 
 def _clone3(arch: Architecture, name: str, known: Prototype) -> Format:
-    """struct clone_args, and behind the call what was written through it."""
+    """Struct clone_args, and behind the call what was written through it."""
     from seclude.abi.prototypes import prototype
 
     clone = prototype(arch, "clone")
@@ -220,7 +220,15 @@ def _futex(arch: Architecture, name: str, known: Prototype) -> Format:
     op, value, third = (value_of(known.parameters[index]) for index in (1, 2, 3))
     names = {number: word for word, number in family("FUTEX", arch).items() if number < 0x80}
     form = FACTORIES["time"](arch, "nsec", *(["64"] if name.endswith("time64") else []))
-    count = {"FUTEX_WAKE": 3, "FUTEX_WAIT": 4, "FUTEX_FD": 3, "FUTEX_UNLOCK_PI": 2, "FUTEX_TRYLOCK_PI": 2, "FUTEX_LOCK_PI": 4, "FUTEX_REQUEUE": 5}
+    count = {
+        "FUTEX_WAKE": 3,
+        "FUTEX_WAIT": 4,
+        "FUTEX_FD": 3,
+        "FUTEX_UNLOCK_PI": 2,
+        "FUTEX_TRYLOCK_PI": 2,
+        "FUTEX_LOCK_PI": 4,
+        "FUTEX_REQUEUE": 5,
+    }
 
     def operation(_: View, args: Args) -> str:
         number = op(args)
@@ -236,7 +244,11 @@ def _futex(arch: Architecture, name: str, known: Prototype) -> Format:
         out = []
         if many >= 3:
             number = value(args)
-            out.append(str(number - (1 << 32) if number == 0xFFFFFFFF and word in ("FUTEX_WAIT",) else number) if number < 1 << 31 else _large(number))
+            out.append(
+                str(number - (1 << 32) if number == 0xFFFFFFFF and word == "FUTEX_WAIT" else number)
+                if number < 1 << 31
+                else _large(number)
+            )
         if many >= 4:
             address = third(args)
             if word in _FUTEX_TIMED:
@@ -250,8 +262,7 @@ def _futex(arch: Architecture, name: str, known: Prototype) -> Format:
             out.append("FUTEX_BITSET_MATCH_ANY" if last == 0xFFFFFFFF and word.endswith("BITSET") else hex(last) if last else "0")
         return "".join(", " + one for one in out)
 
-    made = Format(arch, name, [parts[0], lambda view, args: operation(view, args) + rest(view, args)], [], "")
-    return made
+    return Format(arch, name, [parts[0], lambda view, args: operation(view, args) + rest(view, args)], [], "")
 
 
 def _large(number: int) -> str:

@@ -1,0 +1,139 @@
+"""What of a run is shown while it happens: the trace, the log of decisions, and where in the program a denied call stands.
+
+All three look and never decide. They are told by the observer (traced calls, signals, ends) and by the record (denials: `Watched.look` before the
+answer, while the target's memory is still what it was; `Watched.add` once it was delivered).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from seclude.errors import UsageError
+from seclude.supervise.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from seclude.compiler.artifact import Artifact
+    from seclude.sandbox.result import Job, Result
+    from seclude.supervise.observer import Calls
+    from seclude.supervise.record import Denial
+    from seclude.supervise.tracer import Tracer
+    from seclude.supervise.tracer_output import Output
+
+__all__ = ["Watching"]
+
+
+class Watched(Record):
+    """A record that tells what it is given."""
+
+    __slots__ = ("_shown", "watching")
+
+    def __init__(self, watching: Watching) -> None:
+        super().__init__()
+        self.watching = watching
+        self._shown: dict[int, str | None] = {}
+
+    def look(self, tid: int, denial: Denial) -> None:
+        """See `Record.look`."""
+        super().look(tid, denial)
+        tracer = self.watching.tracer
+        if tracer is not None:
+            self._shown[id(denial)] = tracer.denied(tid, denial.token, denial.nr, denial.args)
+
+    def add(self, key: tuple[object, ...], denial: Denial) -> None:
+        """See `Record.add`."""
+        text = self._shown.pop(id(denial), None)
+        if text is not None:
+            self.watching.denied(denial, text)
+        super().add(key, denial)
+
+
+class Watching:
+    """One run's. ``run`` is the engine's: its record is replaced, its notes are added to.
+
+    ``job.supervision["watch"]``: ``trace`` (as `seclude.policy.chosen` reads it), ``trace_file``, ``trace_failed``, ``trace_count``, ``trace_size``.
+    """
+
+    __slots__ = ("_file", "_run", "output", "tracer")
+
+    def __init__(self, job: Job, run: Any) -> None:
+        wanted = job.supervision["watch"]
+        self._run = run
+        self.tracer: Tracer | None = None
+        self.output: Output | None = None
+        self._file = -1
+        if wanted.get("trace"):
+            self._trace(job, wanted, run)
+        run.record = Watched(self)
+
+    def _trace(self, job: Job, wanted: dict[str, Any], run: Any) -> None:
+        from seclude.supervise.tracer import Tracer, Wanted
+        from seclude.supervise.tracer_output import Output
+
+        if not run.trace or not run.report:
+            what = "--no-ptrace" if not run.trace else "--no-report"
+            raise UsageError(f"--trace needs what {what} or the machine leaves out", "see the notes, and: seclude doctor")
+        name = wanted.get("trace_file")
+        fd = 2
+        if name is not None:
+            try:
+                fd = self._file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+            except OSError as error:
+                raise UsageError(f"--trace-file {name}: {error.strerror}") from None
+        colour = os.isatty(fd) and not os.environ.get("NO_COLOR")
+        self.output = Output(fd, colour=colour)
+        shown = Wanted(job.artifact.summary.get("traced", "!"))
+        self.tracer = Tracer(run.kernel, self.output, shown, failed=bool(wanted.get("trace_failed")))
+
+    def program(self, artifact: Artifact, program: bytes) -> bytes:
+        """The filter to load: with a trace, the one whose TRACE answers are for us."""
+        return program if self.tracer is None else artifact.reported
+
+    def calls(self, others: Calls | None) -> Calls | None:
+        """Who is to be told of calls: the tracer, and the engine that decides them."""
+        if self.tracer is None or others is None:
+            return self.tracer or others
+        from seclude.supervise.observer import Together
+
+        return Together(self.tracer, others)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether `idle` has something to do."""
+        return self.output is not None and self.output.waiting
+
+    def denied(self, denial: Denial, text: str) -> None:
+        """A denial was delivered."""
+        from seclude.abi import ARCHITECTURES, arch
+        from seclude.abi.constants import errno_number
+        from seclude.supervise.tracer_text import failure
+
+        if self.tracer is None:
+            return
+        outcome = "?"
+        if denial.result != "SIGSYS":
+            here = arch(denial.arch) if denial.arch in ARCHITECTURES else None
+            number = errno_number(denial.result, here) if here is not None else None
+            outcome = failure(here, number) if here is not None and number is not None else f"-1 {denial.result}"
+        self.tracer.answered(denial.tid, text, outcome)
+
+    def idle(self) -> None:
+        """Nothing else to do."""
+        if self.output is not None:
+            self.output.flush()
+
+    def finish(self, result: Result) -> None:
+        """The run is over: say what was lost."""
+        self.idle()
+        if self.output is not None and self.output.lost:
+            result.notes.append(f"{self.output.lost} characters of the trace could not be written")
+            sys.stderr.flush()
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1

@@ -1,0 +1,227 @@
+"""Show calls while they happen, as strace(1) shows them: a `Calls` of the observer that writes a line a call.
+
+A line is begun before its call runs and ended behind it. Where another thread has something to say meanwhile, the line is left
+``<unfinished ...>`` and taken up again as ``<... read resumed>``, so that what stands in the output is the order in which things happened. What is begun
+is only kept in memory: `Output` writes it when the loop has nothing else to do, so that a call that waits is seen waiting.
+
+Denied calls are shown in place too, by `denied`: whoever answers them tells the record, and the record tells us.
+
+What can still go wrong: arguments are read before the call runs, and the target's other threads may change them before the kernel reads them. A thread that is
+killed inside a call never comes back from it: its line ends with ``= ?``. A call restarted after a signal is shown twice, as it happens twice.
+"""
+
+from __future__ import annotations
+
+from seclude.abi import native
+from seclude.kernel.calls import call_result, copy
+from seclude.supervise.observer import LEAVE
+from seclude.supervise.tracer_format import find
+from seclude.supervise.tracer_memory import View, signal_name
+from seclude.supervise.tracer_signals import signal_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from seclude.kernel.protocol import Kernel
+    from seclude.kernel.registers import Stopped
+    from seclude.supervise.tracer_format import Format
+    from seclude.supervise.tracer_output import Output
+
+__all__ = ["Tracer", "Wanted"]
+
+_COLUMN = 40  # where results stand
+_PAD = [" " * (_COLUMN - length) if length < _COLUMN else " " for length in range(_COLUMN + 1)]
+
+
+class Wanted:
+    """The calls that are shown: ``names``, or all ``others``."""
+
+    __slots__ = ("names", "others")
+
+    def __init__(self, text: str) -> None:
+        """``text`` is `seclude.policy.chosen.chosen`'s answer: ``!`` for all others, then names, comma between."""
+        self.others = text.startswith("!")
+        self.names = frozenset(filter(None, text.removeprefix("!").split(",")))
+
+    def __contains__(self, name: str) -> bool:
+        return (name in self.names) is not self.others
+
+
+class _Open:
+    """A call that a thread is in: how it is shown, its arguments, what of its line was written, and in which state the line is."""
+
+    __slots__ = ("args", "broken", "form", "text")
+
+    def __init__(self, form: Format, args: tuple[int, ...], text: str) -> None:
+        self.form = form
+        self.args = args
+        self.text = text
+        self.broken = False
+
+
+class Tracer:
+    """One run's trace. ``failed`` shows only calls that fail; ``output`` takes text; ``wanted`` says which denied calls are shown."""
+
+    __slots__ = ("_calls", "_counts", "_failed", "_kernel", "_line", "_log", "_output", "_threads", "_view", "wanted")
+
+    def __init__(
+        self, kernel: Kernel, output: Output, wanted: Wanted, *, failed: bool = False, counts: object | None = None, limit: int = 32
+    ) -> None:
+        self._kernel = kernel
+        self._output = output
+        self._failed = failed
+        self.wanted = wanted
+        self._view = View(copy, limit)
+        self._calls: dict[int, _Open] = {}
+        self._line = 0  # the thread whose line is begun and not ended, 0: none
+        self._threads: set[int] = set()
+        self._counts = counts
+        self._log = None
+
+    # -- what the observer tells -----------------------------------------------------------------------------------------
+
+    def entered(self, tid: int, call: Stopped) -> int:
+        """See `seclude.supervise.observer.Calls`."""
+        nr, token, _, args, _ = call
+        form = find(token, nr)
+        view = self._view
+        view.tid, view.failed = tid, False
+        text = form.entry(view, args)
+        if tid in self._calls:
+            self._abandon(tid)
+        self._calls[tid] = _Open(form, args, text)
+        if not self._failed:
+            self._begin(tid, text)
+        return LEAVE
+
+    def left(self, tid: int) -> None:
+        """See `seclude.supervise.observer.Calls`."""
+        open_ = self._calls.pop(tid, None)
+        if open_ is None:
+            return
+        view, form, args = self._view, open_.form, open_.args
+        view.tid = tid
+        result = view.result = call_result(tid)
+        view.failed = -4096 < result < 0
+        rest = form.rest(view, args) + ")"
+        if self._failed:
+            if view.failed:
+                self._end(tid, open_, rest, form.outcome(view, args), whole=True)
+            return
+        self._end(tid, open_, rest, form.outcome(view, args))
+
+    def signalled(self, tid: int, signal: int) -> None:
+        """See `seclude.supervise.observer.Calls`."""
+        call = self._calls.get(tid)
+        arch = call.form.arch if call is not None else None
+        self._event(tid, f"--- {signal_text(arch, signal, self._kernel.signal_info(tid))} ---", "signal")
+
+    def stopped(self, tid: int, signal: int) -> None:
+        """A group stop."""
+        self._event(tid, f"--- stopped by {signal_name(native(), signal)} ---", "signal")
+
+    def began(self, tid: int, parent: int) -> None:  # noqa: ARG002 - the protocol's
+        """See `seclude.supervise.observer.Calls`."""
+        self._threads.add(tid)
+
+    def executed(self, tid: int, former: int) -> None:
+        """See `seclude.supervise.observer.Calls`."""
+        if former == tid:
+            return
+        # The thread that called execve goes on under its process's number; what the others were in is over.
+        self._threads.discard(former)
+        moved = self._calls.pop(former, None)
+        if tid in self._calls:
+            self._abandon(tid)
+        if moved is not None:
+            if self._line == former:
+                self._break()
+            moved.broken = not self._failed
+            self._calls[tid] = moved
+            self._event(tid, f"+++ superseded by execve in pid {former} +++", "exit")
+
+    def gone(self, tid: int, status: int) -> None:
+        """See `seclude.supervise.observer.Calls`."""
+        if tid in self._calls:
+            self._abandon(tid)
+        if tid not in self._threads:
+            return
+        if status & 0x7F:
+            core = " (core dumped)" if status & 0x80 else ""
+            text = f"+++ killed by {signal_name(native(), status & 0x7F)}{core} +++"
+        else:
+            text = f"+++ exited with {status >> 8 & 0xFF} +++"
+        self._event(tid, text, "exit")
+        self._threads.discard(tid)
+
+    # -- denials -----------------------------------------------------------------------------------------------------------
+
+    def denied(self, tid: int, token: int, nr: int, args: tuple[int, ...]) -> str | None:
+        """The text of a call that is about to be denied, its memory still as it was; None where it is not shown."""
+        form = find(token, nr)
+        if form.name not in self.wanted:
+            return None
+        self._view.tid = tid
+        return form.whole(self._view, args)
+
+    def answered(self, tid: int, text: str, outcome: str) -> None:
+        """The denied call has its answer: ``-1 EPERM (...)``, or ``?``."""
+        self._begin(tid, text)
+        self._finish(tid, len(text), outcome, denied=True)
+
+    # -- lines -------------------------------------------------------------------------------------------------------------
+
+    def _prefix(self, tid: int) -> str:
+        return f"[pid {tid:5}] " if len(self._threads) > 1 else ""
+
+    def _begin(self, tid: int, text: str) -> None:
+        if self._line:
+            self._break()
+        prefix = self._prefix(tid)
+        self._output.write(prefix, text)
+        self._line = tid
+        self._output.column = len(prefix) + len(text)
+
+    def _break(self) -> None:
+        """Leave the begun line; its call goes on."""
+        open_ = self._calls.get(self._line)
+        if open_ is not None:
+            open_.broken = True
+        self._output.text(" <unfinished ...>\n", "dim")
+        self._line = 0
+
+    def _end(self, tid: int, open_: _Open, rest: str, outcome: str, whole: bool = False) -> None:
+        output = self._output
+        if whole:
+            self._begin(tid, open_.text + rest)
+        elif self._line == tid and not open_.broken:
+            output.text(rest)
+            output.column += len(rest)
+        else:
+            self._begin(tid, f"<... {open_.form.name} resumed>{rest}")
+        self._finish(tid, 0, outcome)
+
+    def _finish(self, tid: int, _length: int, outcome: str, denied: bool = False) -> None:  # noqa: ARG002
+        output = self._output
+        column = output.column
+        output.outcome(_PAD[column] if column < _COLUMN else " ", outcome, denied)
+        self._line = 0
+
+    def _event(self, tid: int, text: str, kind: str) -> None:
+        if self._line:
+            self._break()
+        self._output.text(self._prefix(tid) + text + "\n", kind)
+
+    def _abandon(self, tid: int) -> None:
+        """The thread will not come back from its call."""
+        open_ = self._calls.pop(tid)
+        view = self._view
+        view.tid, view.failed, view.result = 0, True, 0
+        if self._failed:
+            return
+        if self._line == tid:
+            rest = ")" if not open_.form.behind else " <unfinished ...>)"
+            self._output.text(rest)
+            self._output.column += len(rest)
+        else:
+            self._begin(tid, f"<... {open_.form.name} resumed>" + (")" if not open_.form.behind else " <unfinished ...>)"))
+        self._finish(tid, 0, "?")
