@@ -98,7 +98,7 @@ class EventLoop:
             import asyncio
 
             self._loop = asyncio.new_event_loop()
-            _thread.start_new_thread(self._loop.run_forever, ())
+            _thread.start_new_thread(_run, (self._loop,))
         return self._loop
 
     def submit(self, coroutine: Coroutine[Any, Any, object]) -> None:
@@ -120,3 +120,9 @@ class EventLoop:
         """Stop the loop where it stands. What still waits in it is abandoned."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop = None
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    loop.run_forever()
+    loop.close()
