@@ -79,7 +79,7 @@ def _line(denial: Denial, colour: bool, width: int) -> str:
     elif denial.action == "busy":
         parts.append("one listener a process: --no-report leaves it to the target")
         bare.append(parts[-1])
-    elif denial.suggestion:
+    if denial.suggestion and denial.action != "busy":
         parts.append(f"{dim}to allow:{plain} {denial.suggestion}")
         bare.append(f"to allow: {denial.suggestion}")
     if width and len("   ".join(bare)) > width:

@@ -312,6 +312,10 @@ class Call:
             known = self._bytes[address] = self._read(address, size)
         return known[:size]
 
+    def copy(self, address: int, size: int) -> bytes:
+        """``size`` bytes at an address that was found in other memory, such as a structure; not kept, so ask for each once. Raises `Unreadable` and `Gone`."""
+        return self._read(address, size)
+
     def describe(self) -> str:
         """The call as strace(1) would print it, with what its pointers show. It counts as a read."""
         from seclude.supervise.describe import describe

@@ -203,7 +203,7 @@ class Router:
             result = errno_text(arch, decided.verdict.number(arch))
         denial = Denial(
             call=name, arch=arch, nr=call.nr, token=call.token, ip=call.ip, args=call.raw, text=text, action="handler", result=result,
-            value=value, reason=decided.reason,
+            value=value, reason=decided.reason, suggestion=getattr(decided.verdict, "suggestion", ""),
         )  # fmt: skip
         return (arch, call.nr, value, key, result, decided.reason), denial
 
@@ -253,6 +253,8 @@ def _checked(one: Handler, answer: object) -> Decided:
 def _why(verdict: Verdict, name: str) -> str:
     if not isinstance(verdict, (Deny, Kill)):
         return ""
+    if name.startswith("--") and verdict.reason:  # a broker, which is known by the option that it stands for
+        return _cut(verdict.reason)
     return f"handler {name}" + (f": {_cut(verdict.reason)}" if verdict.reason else "")
 
 

@@ -49,12 +49,12 @@ class Allow(Verdict):
 class Deny(Verdict):
     """The call fails with ``errno``: a name (``"EACCES"``, resolved for the call's own architecture) or a number 1..4095.
 
-    ``reason`` is shown in the report. Raises `UsageError` for a name or number that is no errno.
+    ``reason`` is shown in the report, and so is ``suggestion``, what to add so that it is allowed. Raises `UsageError` for a name or number that is no errno.
     """
 
-    __slots__ = ("errno", "reason")
+    __slots__ = ("errno", "reason", "suggestion")
 
-    def __init__(self, errno: str | int = "EPERM", reason: str = "") -> None:
+    def __init__(self, errno: str | int = "EPERM", reason: str = "", suggestion: str = "") -> None:
         if isinstance(errno, str):
             if errno != "EPERM":
                 _known(errno)
@@ -62,6 +62,7 @@ class Deny(Verdict):
             raise UsageError(f"Deny({errno}): an errno is 1..{_MAX_ERRNO}", "Return(0) makes a call succeed without running it")
         self.errno = errno
         self.reason = reason
+        self.suggestion = suggestion
 
     def number(self, arch: str) -> int:
         """The errno as a number on the architecture of that name."""

@@ -1,0 +1,92 @@
+"""What ``--connect`` and ``--bind`` mean for a run: the rules they put before the policy's, and the broker behind these rules.
+
+Each of the two closes every address that is not listed: to connect to, to send to, to bind and to listen at. The rules come after those of ``--allow`` and ``--deny``, and
+before the policy's own. What they open is what is needed to use a TCP or UDP socket, and, where one is granted, a local one; what they close are ways around an
+address: sockets of kinds that the broker does not know, source routes (IP_OPTIONS, IPV6_RTHDR and what carries them), io_uring and socketcall, whose arguments nobody sees.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from seclude.supervise.handlers import Handler
+    from seclude.supervise.network_rules import Grant
+    from seclude.supervise.pool import Pool
+
+__all__ = ["Brokers", "rules"]
+
+#: calls that wait for a peer at the same time; more wait for one of these to end
+WAITING = 512
+
+_USE = "getsockname, getpeername, getsockopt, setsockopt, shutdown, recvfrom, recvmsg, recvmmsg"
+_STREAMS_AND_DATAGRAMS = "type & 0xf in {SOCK_STREAM, SOCK_DGRAM} and protocol in {0, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE}"
+
+
+def rules(supervision: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The ``rules`` of `prepare` for what ``connect`` and ``bind`` of a job's supervision grant; none where it has neither. Raises `UsageError`."""
+    connect, bind = supervision.get("connect", ()), supervision.get("bind", ())
+    if not connect and not bind:
+        return []
+    out = [
+        ("deny", "setsockopt(level == IPPROTO_IP and optname == 4)"),  # IP_OPTIONS
+        # IPV6_2292RTHDR, IPV6_2292PKTOPTIONS, IPV6_FLOWLABEL_MGR, IPV6_RTHDR
+        ("deny", "setsockopt(level == IPPROTO_IPV6 and optname in {5, 6, 32, 57})"),
+        ("notify", "connect, bind, listen, sendmsg, sendmmsg"),
+        ("allow", "sendto(dest_addr == NULL)"),
+        ("notify", "sendto"),
+        ("allow", _USE),
+    ]
+    if any(not text.startswith("unix:") for text in (*connect, *bind)):
+        out.append(("allow", f"socket(domain in {{AF_INET, AF_INET6}} and {_STREAMS_AND_DATAGRAMS})"))
+    out.append(("deny", "socket(domain in {AF_INET, AF_INET6})"))
+    if any(text.startswith("unix:") for text in (*connect, *bind)):
+        out.append(("allow", "socket(domain == AF_UNIX)"))
+    if bind:
+        out.append(("allow", "accept, accept4"))
+    out.append(("refuse", "ENOSYS @io-uring,socketcall"))
+    return out
+
+
+class Brokers:
+    """The brokers of one run, made in the supervisor before anything of the target runs. ``notes`` are for ``--verbose``."""
+
+    __slots__ = ("_network", "handlers", "notes")
+
+    def __init__(self, supervision: Mapping[str, Any]) -> None:
+        """Resolves names. Raises `UsageError`."""
+        self.handlers: list[Handler] = []
+        self.notes: list[str] = []
+        connect = _read(supervision, "connect", "--connect", self.notes)
+        bind = _read(supervision, "bind", "--bind", self.notes)
+        self._network = None
+        if connect or bind:
+            from seclude.kernel.credentials import own_identity
+            from seclude.supervise.acting import catch_interruptions
+            from seclude.supervise.network import Network
+
+            self._network = Network(connect, bind, own_identity())
+            self.handlers.append(self._network.handler())
+            catch_interruptions()
+
+    def pool(self) -> Pool:
+        """The threads that brokers run in: made one by one, as calls wait, so that a slow host holds nobody but its own caller."""
+        from seclude.supervise.pool import Pool
+
+        return Pool(WAITING)
+
+    def close(self) -> None:
+        """Let go of what the brokers hold."""
+        if self._network is not None:
+            self._network.close()
+
+
+def _read(supervision: Mapping[str, Any], name: str, option: str, notes: list[str]) -> list[Grant]:
+    from seclude.supervise.network_rules import grants
+
+    texts: Sequence[str] = supervision.get(name, ())
+    found = grants(texts, option)
+    notes += [f"{option} {grant.text} is {grant}" for grant in found if grant.kind == "ip" and str(grant) != grant.text]
+    return found
