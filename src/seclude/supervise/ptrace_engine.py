@@ -257,6 +257,8 @@ class PtraceEngine:
         kind = type(verdict)
         # Before the call is answered: what is shown of its memory is read while the thread stands.
         told = self.router.denial(call, decided, held.value) if decided.told else None
+        if told is not None:
+            self.record.look(tid, told[1])
         answer = GO
         if kind is Allow:
             pass
@@ -309,11 +311,12 @@ class PtraceEngine:
         """No handler takes the call: ENOSYS, as the kernel itself answers without listener or tracer."""
         nr, token, ip, args, _ = call
         arch, name, text, key = describe(self.kernel, tid, token, nr, args)
-        self.kernel.skip(tid, token, -_ENOSYS)
         denial = Denial(
             call=name, arch=arch, nr=nr, token=token, ip=ip, args=args, text=text, action=ACTIONS[value & 0xFFFF0000], result="ENOSYS",
             value=value,
         )  # fmt: skip
+        self.record.look(tid, denial)
+        self.kernel.skip(tid, token, -_ENOSYS)
         self.record.add((arch, nr, value, key), denial)
         return GO
 
