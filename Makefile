@@ -61,6 +61,7 @@ docs: $(VENV)/.stamp-develop
 bench: $(VENV)/.stamp-package
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/reading.py
+	$(BIN)/python benchmarks/judge.py
 # Without libseccomp's Python binding these say so, and fail.
 	-$(BIN)/python benchmarks/compare.py
 	-$(BIN)/python benchmarks/filters.py
