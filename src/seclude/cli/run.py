@@ -39,6 +39,12 @@ COMMAND = Command(
         Option("--env", "NAME[=VALUE]", "set a variable, or keep it under --clear-env", many=True),
         Option("--clear-env", "", "start from an empty environment"),
         Option("--chdir", "DIR", "start in this directory"),
+        Option("--read", "PATH", "let it read this file, what is in this directory, or what a glob matches, and no other files", many=True),
+        Option("--write", "PATH", "let it write there too", many=True),
+        Option("--hide", "PATH", "make it as if this did not exist, whatever else is granted", many=True),
+        Option("--no-runtime", "", "with --read or --write: not even programs, libraries and /dev/null"),
+        Option("--connect", "ADDRESS", "let it connect and send there, and nowhere else: HOST:PORT, NETWORK[:PORT], unix:PATH", many=True),
+        Option("--bind", "ADDRESS", "let it bind and listen there, and nowhere else: [HOST:]PORT, unix:PATH", many=True),
         Option("--handler", "MODULE:FUNCTION", "let this handler decide calls that the policy notifies or traces", many=True),
         Option("--engine", "NAME", "how handlers are told of calls", choices=("auto", "notify", "ptrace")),
         Option("--trace", "CALLS", "print these calls as they happen: openat,@network-io, all, or '!futex'"),
@@ -46,6 +52,10 @@ COMMAND = Command(
         Option("--trace-failed", "", "print only calls that fail"),
         Option("--trace-count", "", "print a table of calls, times and errors at the end instead"),
         Option("--trace-size", "N", "bytes of a buffer that are shown", default="32"),
+        Option("--ask", "", "ask about each call that the policy does not decide, at this terminal"),
+        Option("--ask-via", "SOCKET|TTY", "ask there: at another terminal, or whoever runs 'seclude answer SOCKET'"),
+        Option("--ask-save", "FILE", "keep what is always allowed or denied in this policy file"),
+        Option("--ask-timeout", "TIME", "deny what nobody answers within this time", default="60s"),
         Option("--report", "FORM", "how denials are told", default="text", choices=("text", "json", "none")),
         Option("--report-file", "FILE", "write the report there instead of stderr"),
         Option("--no-report", "", "load the plain filter: errno answers are not seen, kills are"),
@@ -75,6 +85,14 @@ def main(arguments: Arguments) -> int:
     supervision = _supervision(arguments)
     if arguments.text("trace") is not None:
         rules.append(("trace", arguments.text("trace") or ""))
+    if "connect" in supervision or "bind" in supervision:
+        from seclude.sandbox.brokers import rules as brokered
+
+        rules += brokered(supervision)
+    if "read" in supervision or "write" in supervision or "hide" in supervision:
+        from seclude.sandbox.files import policy_rules
+
+        rules += policy_rules()
     if supervision.get("engine") == "ptrace":
         rules.append(("engine", "ptrace"))
     artifact = prepare(_policy(arguments), rules=rules)
@@ -153,7 +171,14 @@ def _weaker(arguments: Arguments) -> dict[str, str]:
 
 def _supervision(arguments: Arguments) -> dict[str, Any]:
     """What is decided while the run happens; empty for most runs, which import nothing for it."""
-    out: dict[str, Any] = {}
+    out: dict[str, Any] = {name: arguments.all(name) for name in ("connect", "bind") if arguments.all(name)}
+    files = {name: arguments.all(name) for name in ("read", "write", "hide") if arguments.all(name)}
+    if files:
+        from seclude.sandbox.files import asked
+
+        out |= asked(files) | {"runtime": not arguments.flag("no_runtime")}
+    elif arguments.flag("no_runtime"):
+        raise UsageError("seclude run: --no-runtime without --read or --write closes nothing", "name what it may read")
     if arguments.all("handler"):
         out["handlers"] = arguments.all("handler")
         from seclude.sandbox.supervision import choose_engine
@@ -162,6 +187,14 @@ def _supervision(arguments: Arguments) -> dict[str, Any]:
         out["engine"] = choose_engine(out["handlers"], arguments.text("engine") or "auto")
     elif arguments.text("engine") is not None:
         raise UsageError("seclude run: --engine without --handler has nothing to run", "name a handler, or leave it out")
+    if arguments.flag("ask") or arguments.text("ask_via") is not None:
+        from seclude.sandbox.ask import timeout_of
+
+        out["ask"] = {
+            "via": arguments.text("ask_via") or "", "save": arguments.text("ask_save"), "timeout": timeout_of(arguments.text("ask_timeout")),
+        }  # fmt: skip
+    elif arguments.text("ask_save") is not None:
+        raise UsageError("seclude run: --ask-save says where answers are kept, but nobody is asked", "add --ask, or --ask-via SOCKET")
     watch = _watch(arguments)
     if watch:
         out["watch"] = watch

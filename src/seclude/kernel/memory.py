@@ -13,6 +13,10 @@ from __future__ import annotations
 import ctypes
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["open_memory", "read", "read_at", "read_string", "write"]
 
 _PAGE = os.sysconf("SC_PAGESIZE")
@@ -81,6 +85,26 @@ def write(tid: int, address: int, data: bytes) -> bool:
     buffer = ctypes.create_string_buffer(data, len(data))
     local, remote = _Vector(ctypes.addressof(buffer), len(data)), _Vector(address, len(data))
     return bool(_writev(tid, ctypes.addressof(local), 1, ctypes.addressof(remote), 1, 0) == len(data))
+
+
+def write(tid: int, address: int, data: bytes, still: Callable[[], bool]) -> bool | None:
+    """Put ``data`` at ``address``; False where it cannot all be written. ``still()`` is asked once the memory is held, and None returned where it is
+    not the asker's any more: by the number alone another process could be written to.
+    """
+    if not data:
+        return True
+    try:
+        memory = os.open(f"/proc/{tid}/mem", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return False if still() else None
+    try:
+        if not still():
+            return None
+        return 0 < address < 1 << 63 and os.pwrite(memory, data, address) == len(data)
+    except OSError:
+        return False
+    finally:
+        os.close(memory)
 
 
 def open_memory(pid: int) -> int | None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from seclude.compiler.artifact import Artifact
     from seclude.kernel.notify import Notification
+    from seclude.sandbox.ask import Asking
+    from seclude.sandbox.brokers import Brokers
     from seclude.sandbox.result import Job, Result
     from seclude.supervise.notifications import Start
     from seclude.supervise.observer import Calls
@@ -39,13 +41,16 @@ __all__ = ["Supervision", "architectures", "build", "choose_engine", "load_handl
 class Supervision:
     """One run's handlers and the engine under them. ``run`` is the engine's `_Run`: its kernel, poll, record, responder and notes are used."""
 
-    __slots__ = ("_attendant", "_ptrace", "_run", "engine", "handlers", "router")
+    __slots__ = ("_asking", "_attendant", "_inquirer", "_ptrace", "_run", "brokers", "engine", "handlers", "router")
 
     def __init__(self, run: Any, handlers: Iterable[Handler], engine: str) -> None:
         self._run = run
         self.handlers = tuple(handlers)
         self.engine = engine
+        self.brokers: Brokers | None = None
         self._attendant: Attendant | None = None
+        self._asking: Asking | None = None
+        self._inquirer: Attendant | None = None
         self._ptrace: PtraceEngine | None = None
         gives = _gives(engine)
         self.router = Router(self.handlers, architectures(run.job.artifact), gives=gives, engine=engine)
@@ -76,9 +81,16 @@ class Supervision:
         if self._ptrace is not None:
             run.poll.register(self._ptrace.wake, select.POLLIN)
         elif self.handlers:
-            self._attendant = Attendant(run.kernel, run.listener, self.router, run.record)
+            pool = None if self.brokers is None else self.brokers.pool()
+            self._attendant = Attendant(run.kernel, run.listener, self.router, run.record, pool=pool)
             run.responder.attend = self._attend
             run.poll.register(self._attendant.wake, select.POLLIN)
+
+        if self._asking is not None and run.responder is not None:
+            # With threads of its own: calls that wait for a person must not keep handlers waiting.
+            self._inquirer = Attendant(run.kernel, run.listener, self.router, run.record)
+            run.responder.ask = self._ask
+            run.poll.register(self._inquirer.wake, select.POLLIN)
 
     def _attend(self, notification: Notification, value: int) -> bool:
         """Whether handlers take the call; else it is answered as one that nobody handles."""
@@ -88,9 +100,21 @@ class Supervision:
         self._attendant.attend(notification, chain, value)
         return True
 
+    def ask(self, asking: Asking) -> None:
+        """Have undecided calls asked about."""
+        self._asking = asking
+        asking.use(self.router)
+
+    def _ask(self, notification: Notification, value: int) -> bool:
+        """Whether somebody is asked about a call that the policy denies."""
+        if self._asking is None or self._inquirer is None or not self._asking.undecided(notification):
+            return False
+        self._inquirer.attend(notification, (self._asking.handler,), value)
+        return True
+
     def handle(self, descriptor: int) -> bool:
         """Deal with a descriptor that is ready, if it is ours."""
-        for one in (self._attendant, self._ptrace):
+        for one in (self._attendant, self._ptrace, self._inquirer):
             if one is not None and descriptor == one.wake:
                 one.drain()
                 return True
@@ -98,15 +122,19 @@ class Supervision:
 
     def finish(self, result: Result) -> None:
         """Add to the result what is not in the record."""
+        if self._asking is not None:
+            result.notes.extend(self._asking.notes())
 
     def close(self) -> bool:
         """The run is over. False where a thread still holds the listener's number, which must not be another's then."""
         if self._ptrace is not None:
             self._ptrace.close()
-        if self._attendant is None:
-            return True
-        self._attendant.close()
-        return not self._attendant.abandoned
+        if self._asking is not None:
+            self._asking.close()
+        attendants = [one for one in (self._attendant, self._inquirer) if one is not None]
+        for one in attendants:
+            one.close()
+        return not any(one.abandoned for one in attendants)
 
 
 def _gives(engine: str) -> frozenset[type[Verdict]]:
@@ -140,7 +168,18 @@ def build(job: Job, run: Any) -> Supervision:
     wanted = job.supervision
     words = wanted.get("handlers", ())
     handlers = load_handlers(words)
+    brokers = None
+    if "connect" in wanted or "bind" in wanted:
+        from seclude.sandbox.brokers import Brokers
+
+        brokers = Brokers(wanted)
+        handlers += brokers.handlers
+        run.notes += brokers.notes
     refuse_unreachable(handlers, job.artifact)
+    if any(wanted.get(option) for option in ("read", "write", "hide")):
+        from seclude.sandbox.files import broker
+
+        handlers.append(broker(wanted, run.path, job.cwd).handler(architectures(job.artifact)))
     engine = choose_engine(words, wanted.get("engine", "auto"))
     if engine == "ptrace" and not run.trace:
         raise PolicyError(
@@ -150,7 +189,15 @@ def build(job: Job, run: Any) -> Supervision:
         raise PolicyError(
             "the notify engine decides calls, and this run has no listener" + _why(run), "leave out --no-report, or try --engine ptrace"
         )
-    return Supervision(run, handlers, engine)
+    made = Supervision(run, handlers, engine)
+    made.brokers = brokers
+    if "ask" in wanted:
+        if not run.report:
+            raise PolicyError("--ask needs denials to be notified, and reporting is off" + _why(run), "leave out --no-report")
+        from seclude.sandbox import ask
+
+        made.ask(ask.build(wanted["ask"], job.artifact, run.plain))
+    return made
 
 
 def _why(run: Any) -> str:

@@ -1,0 +1,160 @@
+"""``--read``, ``--write``, ``--hide``: from options to rules of paths, to what a policy asks a broker about, and to a Landlock domain.
+
+Paths are made absolute and free of symbolic links once, before the run, in the caller's directory. What the command itself needs to start is the
+**runtime set**, granted unless ``--no-runtime``: see `RUNTIME` and `DEVICES`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from seclude.errors import UsageError
+from seclude.supervise.files_rules import Rules, is_glob, literal_prefix
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from seclude.supervise.files import FilesBroker
+
+__all__ = ["DEVICES", "OPTIONS", "RUNTIME", "asked", "broker", "policy_rules", "rules_of", "wanted"]
+
+OPTIONS = ("read", "write", "hide")
+
+#: read and executed by what is dynamically linked, by shells and by interpreters, wherever it comes from; nothing in it is anybody's own
+RUNTIME: tuple[tuple[str, str], ...] = (
+    ("/bin", "programs"),
+    ("/sbin", "programs"),
+    ("/lib", "libraries and the loader"),
+    ("/lib32", "libraries and the loader"),
+    ("/lib64", "libraries and the loader"),
+    ("/libx32", "libraries and the loader"),
+    ("/usr", "programs, libraries, locales, time zones, terminals, certificates' source"),
+    ("/etc/ld.so.cache", "where the loader finds libraries"),
+    ("/etc/ld.so.preload", "libraries for every program"),
+    ("/etc/ld.so.conf", "where the loader looks"),
+    ("/etc/ld.so.conf.d", "where the loader looks"),
+    ("/etc/locale.alias", "names of locales"),
+    ("/etc/localtime", "the local time zone"),
+    ("/etc/timezone", "the name of the time zone"),
+    ("/etc/alternatives", "links that choose among programs"),
+    ("/proc/self", "what a process may know of itself (not its memory)"),
+    ("/proc/thread-self", "the same of its thread"),
+    ("/proc/cpuinfo", "processors"),
+    ("/proc/filesystems", "known file systems"),
+    ("/proc/loadavg", "load"),
+    ("/proc/meminfo", "memory"),
+    ("/proc/mounts", "mounted file systems"),
+    ("/proc/stat", "processors' times"),
+    ("/proc/uptime", "time since boot"),
+    ("/proc/version", "the kernel's version"),
+    ("/proc/sys/kernel/cap_last_cap", "the last capability"),
+    ("/proc/sys/kernel/ngroups_max", "limits"),
+    ("/proc/sys/kernel/osrelease", "the kernel's version"),
+    ("/proc/sys/kernel/pid_max", "limits"),
+    ("/proc/sys/vm/overcommit_memory", "how malloc may count on memory"),
+    ("/sys/devices/system/cpu", "processors"),
+    ("/sys/kernel/mm/transparent_hugepage", "how malloc may align memory"),
+    ("/dev/random", "random bytes"),
+    ("/dev/urandom", "random bytes"),
+    ("/dev/fd", "its own descriptors"),
+    ("/dev/stdin", "its own descriptors"),
+    ("/dev/stdout", "its own descriptors"),
+    ("/dev/stderr", "its own descriptors"),
+)
+#: read and written
+DEVICES: tuple[tuple[str, str], ...] = (
+    ("/dev/null", "nothing"),
+    ("/dev/zero", "zeros"),
+    ("/dev/full", "a full device"),
+    ("/proc/self/comm", "its own name"),
+    ("/proc/self/oom_score_adj", "to be the first when memory is short"),
+)
+
+
+def asked(options: Mapping[str, Iterable[str | bytes | os.PathLike[str]]]) -> dict[str, list[bytes]]:
+    """The options' paths as plain values: absolute, of the current directory. Raises `UsageError`."""
+    found: dict[str, list[bytes]] = {}
+    for option in OPTIONS:
+        for given in options.get(option, ()):
+            path = os.fsencode(given)
+            if not path or b"\0" in path:
+                raise UsageError(f"--{option} {os.fsdecode(path)!r} names no file", "give a path, or a glob in quotes")
+            whole = os.path.join(os.getcwdb(), path)
+            if not is_glob(path) and option == "read" and not os.path.lexists(whole):
+                raise UsageError(f"--{option} {os.fsdecode(path)}: there is no such file or directory", "name one that is there")
+            found.setdefault(option, []).append(whole)
+    return found
+
+
+def wanted(supervision: Mapping[str, Any]) -> bool:
+    """Whether a run's files are brokered."""
+    return any(supervision.get(option) for option in OPTIONS)
+
+
+def policy_rules() -> list[tuple[str, str]]:
+    """The ``rules`` for `prepare`: which calls are asked about, and which are refused."""
+    from seclude.supervise.files_table import RULES
+
+    return list(RULES)
+
+
+def rules_of(supervision: Mapping[str, Any], program: bytes | None = None) -> Rules:
+    """The rules of a run. ``program``: the command itself, which belongs to the runtime set."""
+    grants: dict[str, list[bytes]] = {option: [] for option in OPTIONS}
+    links: set[bytes] = set()
+    for option in OPTIONS:
+        for path in supervision.get(option, ()):
+            grants[option].append(_resolved(path, links))
+    closed = bool(grants["read"] or grants["write"])
+    if closed and supervision.get("runtime", True):
+        for names, option in ((RUNTIME, "read"), (DEVICES, "write")):
+            for name, _ in names:
+                path = name.encode()
+                if path.startswith((b"/proc/", b"/dev/")):
+                    # What /proc/self and /dev/stdin lead to is the asker's; judged by where they lead, but here by their names.
+                    (links.add if path.startswith((b"/dev/fd", b"/dev/std")) else grants[option].append)(path)
+                else:
+                    grants[option].append(_resolved(path, links))
+        if program is not None:
+            grants["read"].append(_resolved(os.path.abspath(program), links))
+    return Rules(read=grants["read"], write=grants["write"], hide=grants["hide"], links=links, open=not closed)
+
+
+def _resolved(path: bytes, links: set[bytes]) -> bytes:
+    """``path`` without symbolic links in what is no glob of it; the names of the links that led there go to ``links``."""
+    prefix, rest = literal_prefix(path)
+    plain = os.path.normpath(prefix) if not rest else prefix
+    if plain.startswith(b"//"):
+        plain = plain[1:]
+    real = os.path.realpath(plain)
+    if real != plain:
+        links.add(plain)
+        at = plain
+        while at != b"/":  # the links on the way
+            if os.path.islink(at):
+                links.add(at)
+            at = os.path.dirname(at)
+    return os.path.join(real, rest) if rest else real
+
+
+def broker(supervision: Mapping[str, Any], program: bytes, cwd: bytes | None = None) -> FilesBroker:
+    """The broker of a run that executes ``program`` in the directory ``cwd``."""
+    from seclude.supervise.files import FilesBroker
+
+    rules = rules_of(supervision, os.path.join(cwd or b"", program))
+    return FilesBroker(rules, _identities(pattern.text for pattern in rules.hide))
+
+
+def _identities(paths: Iterable[bytes]) -> frozenset[tuple[int, int]]:
+    """Single hidden files by what they are: another link to one is the same file."""
+    found = set()
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except OSError:
+            continue
+        if status.st_mode & 0o170000 != 0o040000:
+            found.add((status.st_dev, status.st_ino))
+    return frozenset(found)

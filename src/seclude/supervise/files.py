@@ -1,0 +1,116 @@
+"""The broker of files: the notified calls that name files, done by the supervisor on what the path means to the target, and on nothing else.
+
+The problem: a path that was looked at can mean another file by the time the kernel walks it, so to look and then let the call run protects nothing. Here a
+call is never let run. Its path is copied once; walked once, as the target, to a handle (`files_resolve`); the handle is judged by its own path (`files_rules`); and the
+call is done on the handle (`files_calls`, `files_changes`). A descriptor goes to the target together with the answer.
+
+`files_table` says for every call with a path what is done about it. Denials name the path, and the option that would grant it.
+
+What can still go wrong: links made to a file before the run lead to it by other names than those it is hidden under, except for single files hidden by their
+plain name, which are known by their identity. Whether something outside exists can be told by its errors (EACCES, not ENOENT), except for what is hidden.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from seclude.kernel import memory
+from seclude.kernel.identity import Identity
+from seclude.supervise.call import Gone, Unreadable
+from seclude.supervise.files_calls import Act, Refused
+from seclude.supervise.files_resolve import Resolver
+from seclude.supervise.files_rules import HIDDEN, WRITE, Rules
+from seclude.supervise.files_table import BROKERED
+from seclude.supervise.handlers import Handler
+from seclude.supervise.verdict import Deny, Emulate, Inject, Return, Verdict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from seclude.abi import Architecture
+    from seclude.supervise.call import Call
+
+__all__ = ["FilesBroker"]
+
+
+class FilesBroker:
+    """One run's broker of files: `handler` is what the engine asks. Used by one thread, the engine's loop."""
+
+    __slots__ = ("_hidden", "_identity", "_resolver", "rules")
+
+    def __init__(self, rules: Rules, hidden: frozenset[tuple[int, int]] = frozenset()) -> None:
+        """``hidden``: (st_dev, st_ino) of single files that are hidden under every name."""
+        self.rules = rules
+        self._hidden = hidden
+        self._identity: Identity | None = None
+        self._resolver: Resolver | None = None
+
+    def handler(self, architectures: Iterable[Architecture]) -> Handler:
+        """The handler to give to an engine: for the brokered calls that these architectures have."""
+        known = [arch.number for arch in architectures]
+        made = Handler(
+            self.decide, [call for call in BROKERED if any(number(call) is not None for number in known)], (Deny, Return, Inject, Emulate)
+        )
+        made.name = "--read, --write, --hide"
+        return made
+
+    def decide(self, call: Call) -> Verdict:
+        """Do one call. Raises `Gone`."""
+        spec = BROKERED.get(call.name)
+        if spec is None:
+            return Deny("ENOSYS", "no broker does this call")
+        if self._identity is None:
+            self._identity = Identity()
+        if self._resolver is None:
+            self._resolver = Resolver()
+        view = self._resolver.view(call.tid)
+        if not call.waits():
+            if view is not None:
+                view.close()
+            raise Gone
+        if view is None:
+            return Deny("EPERM", "files: the target hides from its supervisor (it is not dumpable), so nothing is done for it")
+        act = Act(call, view, self._resolver, self.rules, self._identity, self._hidden)
+        try:
+            result, writes = spec(act)
+        except Refused as refused:
+            return self._refusal(refused)
+        except Unreadable as error:
+            if error.errno == errno.EPERM:
+                return Deny("EPERM", f"files: {error}")
+            return Return(-error.errno)
+        except OSError as error:
+            return Return(-(error.errno or errno.EPERM))
+        finally:
+            act.close()
+        for address, data in writes:
+            written = memory.write(call.tid, address, data, call.waits)
+            if written is None:
+                raise Gone
+            if not written:
+                return Return(-errno.EFAULT)
+        return result if isinstance(result, Verdict) else Return(result)
+
+    def _refusal(self, refused: Refused) -> Verdict:
+        path = os.fsdecode(refused.path)
+        if refused.level == HIDDEN:
+            rule = self.rules.hidden_by(refused.path)
+            which = f"--hide {os.fsdecode(rule)}" if rule is not None else "--hide, by another name"
+            return Deny("ENOENT", f"{path} is hidden by {which}")
+        if refused.why:
+            return Deny("EACCES", f"{path}: {refused.why}")
+        option = "--write" if refused.need >= WRITE else "--read"
+        granted = (
+            "may be read, not written"
+            if refused.need >= WRITE and refused.level == WRITE - 1
+            else "is outside of what --read and --write grant"
+        )
+        return Deny("EACCES", f"{path} {granted}", f"{option} {_quoted(path)}")
+
+
+def _quoted(path: str) -> str:
+    import shlex
+
+    return shlex.quote(path)
