@@ -8,6 +8,8 @@ before the method returns: the model is always at rest between two calls, as a k
 
 from __future__ import annotations
 
+import functools
+
 from seclude.abi import Architecture, by_token, companions, known_at
 from seclude.abi import arch as find_arch
 from seclude.errors import InternalError, UsageError
@@ -54,6 +56,21 @@ _ENOTTY = 25
 _MODELLED = ("x86_64", "x86", "aarch64", "arm", "riscv64", "s390x", "ppc64le", "ppc64", "ppc")
 
 
+@functools.cache
+def _numbers(arch: str, version: Version) -> dict[int, str]:
+    """The calls that a kernel has, by number."""
+    one = find_arch(arch)
+    return {nr: name for name, nr in one.calls().items() if known_at(name, str(version), one)}
+
+
+@functools.cache
+def _bitmap_sizes(arch: str, version: Version) -> dict[int, int]:
+    """SECCOMP_ARCH_NATIVE_NR and SECCOMP_ARCH_COMPAT_NR: one more than the last number of the table, by audit token. x32 has no bitmap."""
+    native = find_arch(arch)
+    members = [native, *(one for one in companions(native) if one.token != native.token)]
+    return {one.token: 1 + max(_numbers(one.name, version)) for one in members}
+
+
 class KernelModel:
     """A kernel of ``version`` (5.0 to 6.18) on a machine of ``arch``. Raises `UsageError` for others."""
 
@@ -64,13 +81,10 @@ class KernelModel:
             raise UsageError(f"the kernel of {self.arch.name} is not modelled", f"one of {', '.join(_MODELLED)}")
         self.by_hand = by_hand
         #: numbers of the native table at this version, and bit 30 where x32 shares the token
-        self.names = {nr: name for name, nr in self.arch.calls().items() if known_at(name, str(self.version), self.arch)}
+        self.names = _numbers(self.arch.name, self.version)
         self.x32_bit = 0x40000000 if self.arch.name == "x86_64" else 0
-        #: audit token → numbers in the bitmap; none before the cache came
-        self.bitmap_sizes = {
-            one.token: 1 + max(nr for name, nr in one.calls().items() if known_at(name, str(self.version), one))
-            for one in (self.arch, *(c for c in companions(self.arch) if c.token != self.arch.token))
-        }
+        #: audit token → numbers in the bitmap
+        self.bitmap_sizes = _bitmap_sizes(self.arch.name, self.version)
         #: the id of a listener's first notification: a random number in the kernel
         self.first_id = 1
         self.actions_logged = frozenset(name for action, name in ACTION_NAMES.items() if action != SECCOMP_RET_ALLOW)

@@ -347,7 +347,6 @@ def seccomp_notify_recv(kernel: KernelModel, task: Task, filter: SeccompFilter, 
     knotif.state = SENT
     kernel.tell(f"notification {knotif.id} is received (SENT)")
     id, pid, data = knotif.id, task_pid_vnr(knotif.task, task), knotif.data
-    yield Point("copy to the supervisor")
     if not buf.writable:
         yield Point("notify_lock")
         again = find_notification(filter, id)
