@@ -25,6 +25,7 @@ __all__ = ["ANSWERS", "Case", "find_cases"]
 INPUT, ANSWERS = ".in", (".out", ".ans")
 _NOEXEC_SEAL = 0x8  # MFD_NOEXEC_SEAL, Linux 6.3
 _PIECE = 1 << 20
+_DIGITS = "0123456789"
 
 
 class Case:
@@ -160,12 +161,10 @@ def find_cases(directory: str | os.PathLike[str]) -> list[Case]:
 
 def _in_order(name: str) -> list[tuple[int, int, str]]:
     """A key by which 2 comes before 10: runs of digits count as numbers."""
-    key: list[tuple[int, int, str]] = []
-    word = ""
-    for character in name + "\0":
-        digit = character in "0123456789"
-        if word and digit != (word[-1] in "0123456789"):
-            key.append((0, int(word), word) if word.isdigit() and word.isascii() else (1, 0, word))
-            word = ""
-        word += character
-    return key
+    words: list[str] = []
+    for character in name:
+        if words and (words[-1][-1] in _DIGITS) == (character in _DIGITS):
+            words[-1] += character
+        else:
+            words.append(character)
+    return [(0, int(word), word) if word[0] in _DIGITS else (1, 0, word) for word in words]

@@ -155,6 +155,7 @@ def _line(text: bytes, at: int, last: int) -> tuple[bytes | None, int]:
 
 def _difference(output: bytes, at: int, mine: bytes | None, theirs: bytes | None, within: int) -> Difference:
     """What parts ``within`` bytes into the line or word ``mine`` at ``at`` of the output, and ``theirs``; None for one that is not there."""
+    at = min(at, len(output))
     start = output.rfind(b"\n", 0, at) + 1
     found = mine[within:][: _SHOWN + 1] if mine is not None else None
     wanted = theirs[within:][: _SHOWN + 1] if theirs is not None else None
