@@ -320,6 +320,8 @@ class Confined:
             return value
         match answer.kind, value:
             case b"E", (str(name), str(text), [*trace]) if all(isinstance(line, str) for line in trace):
+                # A script's classes are the template's copy of them.
+                name = name.replace("__mp_main__.", "__main__.", 1) if name.startswith("__mp_main__.") else name
                 raise ConfinedRaised(name[:300], text, tuple(trace[:64]), self._denials(worker.report(kill=False)))
             case b"U", str(text):
                 raise ConfinedError(f"the result cannot be returned: {printable(text[:2000])}", "", self._denials(worker.report(kill=True)))
@@ -396,7 +398,7 @@ class Confined:
         return self._pool
 
 
-def _place(function: Callable[..., Any]) -> tuple[str, str, str | None, bool]:
+def _place(function: Any) -> tuple[str, str, str | None, bool]:
     """``(module, qualified name, file, whether it is the main script)``: how another interpreter finds the function. Raises `UsageError`."""
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
     if not callable(function) or not isinstance(module, str) or not isinstance(name, str):

@@ -40,7 +40,7 @@ _STEP = 0.02
 
 
 class Lost(Exception):  # noqa: N818 - an outcome, not a fault
-    """The worker's end of the channel is closed. ``stale``: it was so before this call, which has not begun."""
+    """The worker's end of the channel is closed. ``stale``: the worker was no good before this call already, which has not begun."""
 
     def __init__(self, *, stale: bool) -> None:
         super().__init__()
@@ -155,12 +155,12 @@ class Worker:
         return Answer(kind, memoryview(received)[ANSWER.size :])
 
     def _expect_silence(self) -> None:
-        """Before a used worker is used again: what it has said meanwhile nobody asked for."""
+        """Before a used worker is used again: one that has ended, or that says what nobody asked for, is not asked any more."""
         try:
-            said = self.channel.recv(1, _QUIET | _socket.MSG_PEEK)
+            self.channel.recv(1, _QUIET | _socket.MSG_PEEK)
         except BlockingIOError:
             return
-        raise Garbled("words between two calls") if said else Lost(stale=True)
+        raise Lost(stale=True)
 
     def _send_more(self, rest: memoryview) -> memoryview:
         try:

@@ -19,37 +19,32 @@ from __future__ import annotations
 
 import _socket
 import errno
-import gc
 import os
-import resource
 import select
-import sys
-from types import ModuleType
 
 from seclude.errors import KernelError, SecludeError, UsageError
-from seclude.kernel import capabilities, libc, prctl, proc, ptrace, seccomp, signals
+from seclude.kernel import libc, prctl, proc, ptrace, signals
 from seclude.kernel.signals import csignal
 from seclude.sandbox import confined_worker as worker
 from seclude.sandbox import limits as _limits
 from seclude.sandbox import wire
+from seclude.sandbox.confined_import import prepare_workers
 from seclude.sandbox.family import children, kill
 from seclude.sandbox.plain import PlainError, decode
 from seclude.sandbox.warden import identity
 from seclude.supervise.kernel import Linux
 from seclude.supervise.notifications import Responder
 from seclude.supervise.observer import Observer
-from seclude.supervise.plain import Plain, without_trace
+from seclude.supervise.plain import Plain
 from seclude.supervise.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import resource
     from typing import Any
 
-__all__ = ["MAIN", "serve"]
+__all__ = ["serve"]
 
-#: what a script's main module is called here, so that its guard does not run; multiprocessing's name for the same thing
-MAIN = "__mp_main__"
 KINDS = 30  # kinds of denial that are kept of one worker: a report has to fit into a socket's buffer
 SPINS = 2000
 _WALL = 0x40000000
@@ -59,20 +54,8 @@ class _Worker:
     """One worker: its process, the host's watch, the start's socket, its listener, and what is known of it."""
 
     __slots__ = (
-        "failure",
-        "listener",
-        "notes",
-        "observer",
-        "pid",
-        "pidfd",
-        "plan",
-        "record",
-        "responder",
-        "spins",
-        "sync",
-        "usage",
-        "watch",
-    )
+        "failure", "listener", "notes", "observer", "pid", "pidfd", "plan", "record", "responder", "spins", "sync", "usage", "watch",
+    )  # fmt: skip
 
     def __init__(self, watch: int) -> None:
         self.watch = watch
@@ -104,7 +87,7 @@ def serve(descriptor: int) -> None:
     refused: tuple[str, str, str] | None = None
     plan = None
     try:
-        plan = _prepare(recipe)
+        plan = prepare_workers(recipe)
     except SecludeError as error:
         refused = ("usage" if isinstance(error, UsageError) else "kernel", error.diagnostics[0].message, error.diagnostics[0].remedy)
     except BaseException as error:  # noqa: BLE001 - whatever the import raises is the caller's to read
@@ -112,123 +95,6 @@ def serve(descriptor: int) -> None:
     prctl.set_dumpable(False)
     _Template(descriptor, host, as_made, recipe, plan, refused).loop()
     os._exit(0)
-
-
-def _prepare(recipe: dict[str, Any]) -> worker.Plan:
-    """Import, warm up, and make what the workers share. Raises what the import raises, `UsageError`, `KernelError`."""
-    os.environ.clear()
-    os.environ.update(recipe["environment"])
-    sys.path[:] = recipe["path"]
-    sys.argv = [recipe["file"] or ""]
-    from seclude.sandbox import confined
-
-    confined.inside = "template"
-    function = _function(recipe)
-    for name in recipe["warm"]:
-        _warm(name, recipe)
-    status = proc.status()
-    if status is None or status.threads != 1:
-        raise UsageError(
-            "importing the function's module started threads, and its workers are forked from the process that imported it",
-            "start threads in a function instead; for numeric libraries env={'OMP_NUM_THREADS': '1'} or the like",
-        )
-    domain = None
-    if recipe["files"] is not None:
-        from seclude.sandbox.confined_files import ruleset
-
-        domain = ruleset(*recipe["files"])
-    else:
-        from seclude.kernel.landlock import scope_ruleset
-
-        domain = scope_ruleset()
-    rlimits: list[tuple[int, int, int]] = [(resource.RLIMIT_CORE, 0, 0)]
-    for kind, value in ((resource.RLIMIT_NOFILE, recipe["descriptors"]), (resource.RLIMIT_FSIZE, recipe["file_size"])):
-        if value is not None:
-            ceiling = resource.getrlimit(kind)[1]
-            value = value if ceiling == resource.RLIM_INFINITY else min(value, ceiling)
-            rlimits.append((kind, value, value))
-    _give_up_capabilities()
-    libc.number("seccomp")
-    plan = worker.Plan(
-        function,
-        seccomp.prepare(recipe["plain"]),
-        seccomp.prepare(without_trace(recipe["reported"])) if recipe["reported"] else None,
-        domain,
-        rlimits,
-        recipe["memory"] or 0,
-        (recipe["input"], recipe["output"]),
-    )
-    confined.inside = "worker"
-    gc.collect()
-    gc.freeze()
-    return plan
-
-
-def _function(recipe: dict[str, Any]) -> Callable[..., Any]:
-    found: Any = _module(recipe["module"], recipe["file"], main=recipe["main"])
-    for part in recipe["name"].split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError:
-            raise UsageError(
-                f"the worker's copy of module {recipe['module']} has no {recipe['name']}",
-                "define the function at the top level of its module, outside of any condition",
-            ) from None
-    found = getattr(found, "__wrapped__", found)
-    if not callable(found):
-        raise UsageError(f"{recipe['module']}.{recipe['name']} is not callable in the worker", "define it with def")
-    return found  # type: ignore[no-any-return]
-
-
-def _module(name: str, file: str | None, *, main: bool) -> ModuleType:
-    """The module, by its name; the main one, and one that cannot be found by its name, from its file."""
-    if not main:
-        try:
-            __import__(name)
-            return sys.modules[name]
-        except ModuleNotFoundError as error:
-            if error.name is None or not (name == error.name or name.startswith(error.name + ".")) or file is None:
-                raise
-    if file is None:
-        raise UsageError(f"module {name} has no file", "put the function into a file")
-    module = ModuleType(MAIN if main else name)
-    module.__file__ = file
-    sys.modules[module.__name__] = module
-    if main:
-        sys.modules["__main__"] = module
-    with open(file, "rb") as source:
-        code = compile(source.read(), file, "exec", dont_inherit=True)
-    exec(code, module.__dict__)  # noqa: S102 - the host's own module, as it imported it
-    return module
-
-
-def _warm(name: str, recipe: dict[str, Any]) -> None:
-    """``module`` is imported; ``module:function`` is called."""
-    module, colon, attribute = name.partition(":")
-    if not colon:
-        __import__(module)
-        return
-    found: Any = _module(module, recipe["file"], main=False) if module != recipe["module"] else _loaded(recipe)
-    for part in attribute.split("."):
-        found = getattr(found, part)
-    found()
-
-
-def _loaded(recipe: dict[str, Any]) -> ModuleType:
-    return sys.modules[MAIN if recipe["main"] else recipe["module"]]
-
-
-def _give_up_capabilities() -> None:
-    """All of them: a worker needs none, and of the template's own work nothing needs one for processes that it made."""
-    if not any(capabilities.sets().values()):
-        return
-    prctl.set_no_new_privs()
-    for number in range(64):
-        if number == capabilities.CAP_SETPCAP or prctl.raw(prctl.PR_CAPBSET_READ, number) < 0:
-            continue
-        prctl.raw(prctl.PR_CAPBSET_DROP, number)  # what cannot be lowered is harmless under no_new_privs
-    capabilities.drop(capabilities.CAP_SETPCAP)
-    capabilities.drop_all()
 
 
 class _Template:
@@ -300,6 +166,7 @@ class _Template:
                 os.close(descriptor)
             return True
         channel, watch = passed
+        os.set_blocking(watch, False)  # a host that does not listen must not keep us from the others
         one = _Worker(watch)
         try:
             self._make(one, channel)
@@ -324,6 +191,7 @@ class _Template:
                 "the host has confined itself, or changed its user, since the confined function was first called",
                 "close() it after such a change: the next call starts anew",
             )
+        one.notes += self.plan.notes
         if self.recipe["tree"]:
             one.plan = _limits.plan(_limits.Limits(memory=self.recipe["memory"], processes=self.recipe["processes"]))
             one.notes += one.plan.notes

@@ -49,7 +49,7 @@ _ROOM = 1 << 16
 class Plan:
     """What every worker of one template gets: made once, so that the fork has nothing to look up."""
 
-    __slots__ = ("cwd", "domain", "function", "input", "memory", "output", "plain", "reported", "rlimits")
+    __slots__ = ("domain", "function", "input", "memory", "notes", "output", "plain", "reported", "rlimits")
 
     def __init__(
         self,
@@ -60,6 +60,7 @@ class Plan:
         rlimits: Sequence[Limit],
         memory: int,
         limits: tuple[int, int],
+        notes: list[str],
     ) -> None:
         self.function = function
         self.plain = plain
@@ -68,7 +69,7 @@ class Plan:
         self.rlimits = tuple(rlimits)
         self.memory = memory
         self.input, self.output = limits
-        self.cwd: str | None = None
+        self.notes = notes
 
 
 def become(plan: Plan, channel: int, sync: int, parent: int) -> NoReturn:
@@ -96,10 +97,6 @@ def become(plan: Plan, channel: int, sync: int, parent: int) -> NoReturn:
         what = "no_new_privs"
         prctl.set_no_new_privs()
         prctl.set_child_subreaper(True)  # what it leaves behind stays its own until it ends
-        if plan.cwd is not None:
-            what = f"chdir to {plan.cwd}"
-            os.chdir(plan.cwd)
-            os.environ["TMPDIR"] = os.environ["HOME"] = plan.cwd
         if plan.domain is not None:
             what = "Landlock"
             plan.domain.restrict()
