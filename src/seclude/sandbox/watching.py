@@ -7,7 +7,6 @@ answer, while the target's memory is still what it was; `Watched.add` once it wa
 from __future__ import annotations
 
 import os
-import sys
 
 from seclude.errors import UsageError
 from seclude.supervise.record import Record
@@ -86,7 +85,15 @@ class Watching:
         colour = os.isatty(fd) and not os.environ.get("NO_COLOR")
         self.output = Output(fd, colour=colour)
         shown = Wanted(job.artifact.summary.get("traced", "!"))
-        self.tracer = Tracer(run.kernel, self.output, shown, failed=bool(wanted.get("trace_failed")))
+        size = str(wanted.get("trace_size") or "32")
+        if not size.isdigit() or int(size) > 65536:
+            raise UsageError(f"--trace-size {size}: expected a number of bytes, up to 65536", "strace shows 32")
+        counts = None
+        if wanted.get("trace_count"):
+            from seclude.supervise.tracer_counts import Counts
+
+            counts = Counts()
+        self.tracer = Tracer(run.kernel, self.output, shown, failed=bool(wanted.get("trace_failed")), counts=counts, limit=int(size))
 
     def program(self, artifact: Artifact, program: bytes) -> bytes:
         """The filter to load: with a trace, the one whose TRACE answers are for us."""
@@ -126,11 +133,12 @@ class Watching:
             self.output.flush()
 
     def finish(self, result: Result) -> None:
-        """The run is over: say what was lost."""
+        """The run is over: say what was counted, and what was lost."""
+        if self.tracer is not None and self.tracer.counts is not None and self.output is not None:
+            self.output.text(self.tracer.counts.table())
         self.idle()
         if self.output is not None and self.output.lost:
             result.notes.append(f"{self.output.lost} characters of the trace could not be written")
-            sys.stderr.flush()
 
     def close(self) -> None:
         """Close what was opened."""

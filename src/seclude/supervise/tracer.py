@@ -21,8 +21,11 @@ from seclude.supervise.tracer_signals import signal_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from seclude.kernel.protocol import Kernel
     from seclude.kernel.registers import Stopped
+    from seclude.supervise.tracer_counts import Counts
     from seclude.supervise.tracer_format import Format
     from seclude.supervise.tracer_output import Output
 
@@ -61,10 +64,10 @@ class _Open:
 class Tracer:
     """One run's trace. ``failed`` shows only calls that fail; ``output`` takes text; ``wanted`` says which denied calls are shown."""
 
-    __slots__ = ("_calls", "_counts", "_failed", "_kernel", "_line", "_log", "_output", "_threads", "_view", "wanted")
+    __slots__ = ("_calls", "_failed", "_kernel", "_line", "_output", "_threads", "_view", "counts", "log", "wanted")
 
     def __init__(
-        self, kernel: Kernel, output: Output, wanted: Wanted, *, failed: bool = False, counts: object | None = None, limit: int = 32
+        self, kernel: Kernel, output: Output, wanted: Wanted, *, failed: bool = False, counts: Counts | None = None, limit: int = 32
     ) -> None:
         self._kernel = kernel
         self._output = output
@@ -74,8 +77,9 @@ class Tracer:
         self._calls: dict[int, _Open] = {}
         self._line = 0  # the thread whose line is begun and not ended, 0: none
         self._threads: set[int] = set()
-        self._counts = counts
-        self._log = None
+        self.counts = counts
+        #: told of every call that is over: thread, form, arguments, text before, text behind, outcome
+        self.log: Callable[[int, Format, tuple[int, ...], str, str], None] | None = None
 
     # -- what the observer tells -----------------------------------------------------------------------------------------
 
@@ -83,13 +87,18 @@ class Tracer:
         """See `seclude.supervise.observer.Calls`."""
         nr, token, _, args, _ = call
         form = find(token, nr)
+        if self.counts is not None:
+            self.counts.begin(tid)
+            if self.log is None:
+                self._calls[tid] = _Open(form, args, "")
+                return LEAVE
         view = self._view
         view.tid, view.failed = tid, False
         text = form.entry(view, args)
         if tid in self._calls:
             self._abandon(tid)
         self._calls[tid] = _Open(form, args, text)
-        if not self._failed:
+        if not self._failed and self.counts is None:
             self._begin(tid, text)
         return LEAVE
 
@@ -102,12 +111,20 @@ class Tracer:
         view.tid = tid
         result = view.result = call_result(tid)
         view.failed = -4096 < result < 0
+        if self.counts is not None:
+            self.counts.end(tid, form.name, view.failed)
+            if self.log is None:
+                return
         rest = form.rest(view, args) + ")"
-        if self._failed:
-            if view.failed:
-                self._end(tid, open_, rest, form.outcome(view, args), whole=True)
+        outcome = form.outcome(view, args)
+        if self.log is not None:
+            self.log(tid, form, args, open_.text + rest, outcome)
+        if self.counts is not None:
             return
-        self._end(tid, open_, rest, form.outcome(view, args))
+        if not self._failed:
+            self._end(tid, open_, rest, outcome)
+        elif view.failed:
+            self._end(tid, open_, rest, outcome, whole=True)
 
     def signalled(self, tid: int, signal: int) -> None:
         """See `seclude.supervise.observer.Calls`."""
@@ -165,8 +182,11 @@ class Tracer:
 
     def answered(self, tid: int, text: str, outcome: str) -> None:
         """The denied call has its answer: ``-1 EPERM (...)``, or ``?``."""
+        if self.counts is not None:
+            self.counts.end(tid, text.partition("(")[0], failed=True)
+            return
         self._begin(tid, text)
-        self._finish(tid, len(text), outcome, denied=True)
+        self._finish(outcome, denied=True)
 
     # -- lines -------------------------------------------------------------------------------------------------------------
 
@@ -198,15 +218,17 @@ class Tracer:
             output.column += len(rest)
         else:
             self._begin(tid, f"<... {open_.form.name} resumed>{rest}")
-        self._finish(tid, 0, outcome)
+        self._finish(outcome)
 
-    def _finish(self, tid: int, _length: int, outcome: str, denied: bool = False) -> None:  # noqa: ARG002
+    def _finish(self, outcome: str, denied: bool = False) -> None:
         output = self._output
         column = output.column
         output.outcome(_PAD[column] if column < _COLUMN else " ", outcome, denied)
         self._line = 0
 
     def _event(self, tid: int, text: str, kind: str) -> None:
+        if self.counts is not None:
+            return
         if self._line:
             self._break()
         self._output.text(self._prefix(tid) + text + "\n", kind)
@@ -216,7 +238,7 @@ class Tracer:
         open_ = self._calls.pop(tid)
         view = self._view
         view.tid, view.failed, view.result = 0, True, 0
-        if self._failed:
+        if self._failed or self.counts is not None:
             return
         if self._line == tid:
             rest = ")" if not open_.form.behind else " <unfinished ...>)"
@@ -224,4 +246,4 @@ class Tracer:
             self._output.column += len(rest)
         else:
             self._begin(tid, f"<... {open_.form.name} resumed>" + (")" if not open_.form.behind else " <unfinished ...>)"))
-        self._finish(tid, 0, "?")
+        self._finish("?")

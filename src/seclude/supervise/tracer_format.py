@@ -13,7 +13,7 @@ from __future__ import annotations
 from seclude.abi.constants import decode, family
 from seclude.abi.prototypes import prototype
 from seclude.supervise.describe import architecture
-from seclude.supervise.tracer_memory import FACTORIES, pointer
+from seclude.supervise.tracer_memory import FACTORIES, bits_of, pointer
 from seclude.supervise.tracer_sockets import FACTORIES as SOCKETS
 from seclude.supervise.tracer_table import RESULTS, SHAPES
 from seclude.supervise.tracer_text import failure, restart
@@ -126,7 +126,9 @@ def _make(token: int, nr: int) -> Format:
         part = argument(arch, parameter, known.parameters, decoder, options, late)
         (behind if late or behind else before).append(part)
     out = Format(arch, name, before, behind, RESULTS.get(name, ""))
-    _watch_lengths(out, arch, known.parameters, shape)
+    changed = [known.parameters[index].registers[0] for index, (decoder, _, _) in shape.items() if decoder == "length"]
+    if changed:
+        out.early = lengths(arch, changed)
     from seclude.supervise.tracer_special import ENDINGS
 
     ending = ENDINGS.get(name)
@@ -135,13 +137,8 @@ def _make(token: int, nr: int) -> Format:
     return out
 
 
-def _watch_lengths(
-    out: Format, arch: Architecture, parameters: tuple[Parameter, ...], shape: dict[int, tuple[str, tuple[str, ...], bool]]
-) -> None:
-    """Lengths that the kernel changes are read before the call as well."""
-    registers = [parameters[index].registers[0] for index, (decoder, _, _) in shape.items() if decoder == "length"]
-    if not registers:
-        return
+def lengths(arch: Architecture, registers: list[int]) -> Callable[[View, Args], None]:
+    """Lengths that the kernel changes, behind pointers in ``registers``, are read before the call as well."""
     mask = 0xFFFFFFFF if arch.bits == 32 and arch.name != "x32" else (1 << 64) - 1
     order = arch.byteorder
 
@@ -152,7 +149,7 @@ def _watch_lengths(
             if raw is not None:
                 view.saved[view.tid, address] = int.from_bytes(raw, order, signed=True)  # type: ignore[arg-type]
 
-    out.early = early
+    return early
 
 
 def _word(register: int, bits: int) -> Part:
@@ -194,7 +191,7 @@ def argument(
             str(parameters[int(one)].registers[0]) if _names_parameter(decoder, at) and one.isdigit() else one
             for at, one in enumerate(options)
         )
-        return _pointed(arch, parameter, {**FACTORIES, **SOCKETS}[decoder](arch, *turned), late)
+        return _pointed(parameter, {**FACTORIES, **SOCKETS}[decoder](arch, *turned), late)
     return _scalar(arch, parameter)
 
 
@@ -202,7 +199,7 @@ def _names_parameter(decoder: str, at: int) -> bool:
     return at == 0 and decoder in ("bytes", "iovecs", "integer", "option", "signals", "pollfds", "to", "from")
 
 
-def _pointed(arch: Architecture, parameter: Parameter, show: Callable[[View, int, Args], str | None], late: bool) -> Part:
+def _pointed(parameter: Parameter, show: Callable[[View, int, Args], str | None], late: bool) -> Part:
     register = parameter.registers[0]
     mask = (1 << parameter.width) - 1
 
@@ -221,6 +218,8 @@ def _pointed(arch: Architecture, parameter: Parameter, show: Callable[[View, int
     return left if late and parameter.name in ("remain", "rem") else part
 
 
+_ACCESSES = ((4, "R_OK"), (2, "W_OK"), (1, "X_OK"))
+
 # The order in which flags are shown is the one of strace's readers: what a call is about first.
 _OPEN = (
     "O_CREAT", "O_EXCL", "O_NOCTTY", "O_TRUNC", "O_APPEND", "O_NONBLOCK", "O_SYNC", "O_DSYNC", "O_DIRECT", "O_LARGEFILE", "O_NOFOLLOW", "O_NOATIME",
@@ -229,11 +228,11 @@ _OPEN = (
 _ACCESS = ("O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE")
 
 
-def open_flags(value: int, arch: Architecture) -> str:
-    """``O_RDWR|O_CREAT|O_CLOEXEC``"""
+def open_flags(value: int, arch: Architecture, *, opening: bool = True) -> str:
+    """``O_RDWR|O_CREAT|O_CLOEXEC``; flags that come without an access mode where nothing is opened (pipe2)."""
     names = family("O", arch)
-    words = [_ACCESS[value & 3]]
-    value &= ~3
+    words = [_ACCESS[value & 3]] if opening else []
+    value &= ~3 if opening else -1
     tmpfile = names.get("O_TMPFILE", 0)
     for name in _OPEN:
         bits = names.get(name, 0)
@@ -244,7 +243,7 @@ def open_flags(value: int, arch: Architecture) -> str:
             value &= ~bits
     if value:
         words.append(hex(value))
-    return "|".join(words)
+    return "|".join(words) or "0"
 
 
 def _scalar(arch: Architecture, parameter: Parameter) -> Part:
@@ -274,12 +273,16 @@ def _scalar(arch: Architecture, parameter: Parameter) -> Part:
 def scalar_text(arch: Architecture, parameter: Parameter, value: int) -> str:
     """A number as strace spells it."""
     constants, kind = parameter.constants, parameter.kind
-    if constants == "O":
-        return open_flags(value, arch)
+    if value == 0 and kind == "flags" and constants not in ("PROT", "ACCESS"):
+        return "0"
+    if constants == "ACCESS":
+        return bits_of(value, _ACCESSES) if value else "F_OK"
     if constants == "SIG":
         from seclude.supervise.tracer_memory import signal_name
 
         return signal_name(arch, value)
+    if constants == "O":
+        return open_flags(value, arch, opening=False)
     if kind == "mode":
         from seclude.supervise.tracer_memory import mode
 

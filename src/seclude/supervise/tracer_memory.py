@@ -184,8 +184,7 @@ def mode(value: int) -> str:
     """``S_IFREG|0644``"""
     kind = _KINDS.get(value & 0o170000)
     low = value & (0o7777 if kind else 0o177777)
-    permissions = f"{low:#o}".replace("0o", "0", 1) if low else "000"
-    permissions = f"{low:04o}" if low < 0o1000 else f"0{low:o}"
+    permissions = f"0{low:o}" if low > 7 else f"00{low:o}"
     return f"{kind}|{permissions}" if kind else permissions
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from seclude.abi.constants import family
-from seclude.supervise.tracer_format import Format, argument, open_flags, scalar_text, value_of
+from seclude.supervise.tracer_format import Format, argument, lengths, open_flags, scalar_text, value_of
 from seclude.supervise.tracer_memory import FACTORIES, descriptors, mode, pointer, polled, signal_name
 
 TYPE_CHECKING = False
@@ -32,13 +32,18 @@ def _open(arch: Architecture, name: str, known: Prototype) -> Format:
     flags = value_of(known.parameters[-2])
     creat = family("O", arch).get("O_CREAT", _O_CREAT)
     tmpfile = family("O", arch).get("O_TMPFILE", _O_TMPFILE)
-    shown = parts[-2]
     last = parts[-1]
+    remembered: dict[int, str] = {}
 
     def both(view: View, args: Args) -> str:
         value = flags(args)
+        text = remembered.get(value)
+        if text is None:
+            if len(remembered) > 1000:
+                remembered.clear()
+            text = remembered[value] = open_flags(value, arch)
         there = value & creat or value & tmpfile == tmpfile
-        return f"{shown(view, args)}, {last(view, args)}" if there else shown(view, args)
+        return f"{text}, {last(view, args)}" if there else text
 
     return Format(arch, name, [*parts[:-2], both], [], "")
 
@@ -125,7 +130,7 @@ def _clone3(arch: Architecture, name: str, known: Prototype) -> Format:
     return made
 
 
-def _by_command(arch: Architecture, known: Prototype, index: int, choose: Callable[[int], Part | None]) -> Part:
+def _by_command(known: Prototype, index: int, choose: Callable[[int], Part | None]) -> Part:
     """The argument after the command: how it is shown depends on it; None leaves it out."""
     command = value_of(known.parameters[index])
     chosen: dict[int, Part | None] = {}
@@ -164,7 +169,7 @@ def _fcntl(arch: Architecture, name: str, known: Prototype) -> Format:
         return lambda _, args: hex(third(args)) if third(args) else "0"
 
     # F_GETLK is filled in by the kernel; nearly nobody asks, and what is asked for reads as well before.
-    made = Format(arch, name, _parts(arch, known)[:2], [_by_command(arch, known, 1, choose)], "")
+    made = Format(arch, name, _parts(arch, known)[:2], [_by_command(known, 1, choose)], "")
     made.glue = ""
 
     def ending(view: View, args: Args) -> str:
@@ -245,9 +250,7 @@ def _futex(arch: Architecture, name: str, known: Prototype) -> Format:
         if many >= 3:
             number = value(args)
             out.append(
-                str(number - (1 << 32) if number == 0xFFFFFFFF and word == "FUTEX_WAIT" else number)
-                if number < 1 << 31
-                else _large(number)
+                str(number - (1 << 32) if number == 0xFFFFFFFF and word == "FUTEX_WAIT" else number) if number < 1 << 31 else _large(number)
             )
         if many >= 4:
             address = third(args)
@@ -331,6 +334,44 @@ def _socket(arch: Architecture, name: str, known: Prototype) -> Format:
     return Format(arch, name, [*parts[:2], last], rest, "")
 
 
+_LEVELS = {1: "SO_", 6: "TCP_", 0: "IP_", 41: "IPV6_", 17: "UDP_", 136: "UDPLITE_"}
+
+
+def _sockopt(arch: Architecture, name: str, known: Prototype) -> Format:
+    """What an option's number means depends on the level."""
+    level, option = value_of(known.parameters[1]), value_of(known.parameters[2])
+    first = argument(arch, known.parameters[0], known.parameters)
+    names: dict[str, dict[int, str]] = {}
+
+    def both(_: View, args: Args) -> str:
+        where = level(args)
+        start = _LEVELS.get(where, "")
+        if start and start not in names:
+            family_name = "SO" if start == "SO_" else "IP"
+            names[start] = {value: word for word, value in reversed(list(family(family_name, arch).items())) if word.startswith(start)}
+        label = "SOL_SOCKET" if where == 1 else scalar_text(arch, known.parameters[1], where)
+        return f"{label}, {names.get(start, {}).get(option(args)) or hex(option(args))}"
+
+    late = name == "getsockopt"
+    third = argument(arch, known.parameters[3], known.parameters, "option" if late else "integer", ("4",), late=late)
+    fourth = argument(arch, known.parameters[4], known.parameters, "length" if late else "", (), late=late)
+    made = Format(arch, name, [first, both], [third, fourth], "") if late else Format(arch, name, [first, both, third, fourth], [], "")
+    if late:
+        made.early = lengths(arch, [known.parameters[4].registers[0]])
+    return made
+
+
+def _hexadecimal_size(arch: Architecture, name: str, known: Prototype) -> Format:
+    parts = _parts(arch, known)
+    size = value_of(known.parameters[1])
+    return Format(arch, name, [parts[0], lambda _, args: hex(size(args)), *parts[2:]], [], "")
+
+
+def _umask(arch: Architecture, name: str, known: Prototype) -> Format:
+    value = value_of(known.parameters[0])
+    return Format(arch, name, [lambda _, args: mode(value(args) & 0o7777)], [], "octal")
+
+
 def _openat2(arch: Architecture, name: str, known: Prototype) -> Format:
     parts = _parts(arch, known)
     where = value_of(known.parameters[2])
@@ -348,7 +389,7 @@ def _openat2(arch: Architecture, name: str, known: Prototype) -> Format:
     return Format(arch, name, [*parts[:2], how, parts[3]], [], "")
 
 
-def _sigreturn(arch: Architecture, name: str, known: Prototype) -> Format | None:
+def _sigreturn(arch: Architecture, name: str, _: Prototype) -> Format | None:
     """The mask that will be in force again: in the frame on the stack, at struct ucontext's uc_sigmask (x86-64 alone)."""
     if arch.name != "x86_64":
         return None
@@ -370,7 +411,7 @@ def _sigreturn(arch: Architecture, name: str, known: Prototype) -> Format | None
 SPECIAL: dict[str, Callable[[Architecture, str, Prototype], Format | None]] = {
     "open": _open, "openat": _open, "openat2": _openat2, "clone": _clone, "clone3": _clone3, "fcntl": _fcntl, "fcntl64": _fcntl, "ioctl": _ioctl,
     "futex": _futex, "futex_time64": _futex, "prctl": _prctl, "mmap": _mmap, "mmap2": _mmap, "socket": _socket, "socketpair": _socket,
-    "rt_sigreturn": _sigreturn,
+    "rt_sigreturn": _sigreturn, "setsockopt": _sockopt, "getsockopt": _sockopt, "rseq": _hexadecimal_size, "umask": _umask,
 }  # fmt: skip
 
 
