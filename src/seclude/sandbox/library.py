@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from seclude.policy import Policy
+    from seclude.sandbox.host import Host
     from seclude.sandbox.result import Result
+    from seclude.supervise.handlers import Handler
 
 __all__ = ["run"]
 
@@ -37,6 +39,8 @@ def run(
     report: bool = True,
     ptrace: bool = True,
     weaker: Mapping[str, str] | None = None,
+    handlers: Iterable[Handler] = (),
+    engine: str = "auto",
     on_loaded: Callable[[str], object] | None = None,
 ) -> Result:
     """Run ``command`` under ``policy`` and wait until it, and every process that it started, has ended.
@@ -46,6 +50,8 @@ def run(
     ``stdin``: bytes to feed, or a descriptor; ``stdout``, ``stderr``: descriptors (default: this process's own); ``capture`` collects both
     into the result instead. ``env``: the whole environment; ``cwd``: the directory to start in. ``report=False`` loads the plain
     filter, ``ptrace=False`` does not trace; ``weaker`` maps an action that this kernel may lack to its substitute (``{"kill_process": "trap"}``).
+    ``handlers`` (`seclude.supervise.handler`) decide the calls that the policy gives the action notify or trace, in this thread while it waits, or in threads
+    of their own; ``engine`` is "notify", "ptrace", or "auto".
     ``on_loaded`` is called with one line on what was put in force, once it is; the logger ``seclude`` gets it too if logging is imported.
 
     Returns a `Result`, whatever the program did; its denials are explained. Raises `PolicyError`, `UsageError`, and
@@ -58,7 +64,15 @@ def run(
     read = Limits.read(limits)
     if timeout is not None:
         read = read.replace(wall=timeout)
-    artifact = prepare(policy, rules=tuple(rules))
+    given, extra = tuple(handlers), list(rules)
+    host: Host | None = None
+    if given:
+        from seclude.sandbox.host import Host
+
+        host = Host(given, engine)
+        if host.engine == "ptrace":
+            extra.append(("engine", "ptrace"))
+    artifact = prepare(policy, rules=extra)
     environment = dict(os.environb) if env is None else {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
     job = Job(
         [os.fsencode(word) for word in command],
@@ -86,11 +100,18 @@ def run(
         if on_loaded is not None:
             on_loaded(line)
 
-    result = submit(job, _streams(stdin, stdout, stderr), loaded)
+    if host is None:
+        result = submit(job, _streams(stdin, stdout, stderr), loaded)
+    else:
+        job.supervision = host.prepare(artifact)
+        try:
+            result = submit(job, _streams(stdin, stdout, stderr), loaded, host)
+        finally:
+            host.close()
     if result.denials:
         from seclude.sandbox.explain import explain
 
-        explain(result.denials, artifact, None if isinstance(policy, (str, os.PathLike)) or rules else policy)
+        explain(result.denials, artifact, None if isinstance(policy, (str, os.PathLike)) or extra else policy)
     return result
 
 

@@ -13,7 +13,7 @@ import select
 import sys
 
 from seclude import abi
-from seclude.errors import PolicyError, UsageError
+from seclude.errors import KernelError, PolicyError, UsageError
 from seclude.kernel import proc
 from seclude.supervise.handlers import Handler
 from seclude.supervise.notify_engine import GIVES, Attendant
@@ -29,19 +29,20 @@ if TYPE_CHECKING:
     from seclude.kernel.notify import Notification
     from seclude.sandbox.ask import Asking
     from seclude.sandbox.brokers import Brokers
+    from seclude.sandbox.remote import Forwarder
     from seclude.sandbox.result import Job, Result
     from seclude.supervise.notifications import Start
     from seclude.supervise.observer import Calls
     from seclude.supervise.ptrace_engine import PtraceEngine
     from seclude.supervise.verdict import Verdict
 
-__all__ = ["Supervision", "architectures", "build", "choose_engine", "load_handlers", "refuse_unreachable"]
+__all__ = ["Supervision", "architectures", "build", "choose", "choose_engine", "gives", "load_handlers", "refuse_unreachable"]
 
 
 class Supervision:
     """One run's handlers and the engine under them. ``run`` is the engine's `_Run`: its kernel, poll, record, responder and notes are used."""
 
-    __slots__ = ("_asking", "_attendant", "_inquirer", "_ptrace", "_run", "brokers", "engine", "handlers", "router")
+    __slots__ = ("_asking", "_attendant", "_inquirer", "_forwarder", "_ptrace", "_remote", "_run", "brokers", "engine", "handlers", "router")
 
     def __init__(self, run: Any, handlers: Iterable[Handler], engine: str) -> None:
         self._run = run
@@ -52,12 +53,20 @@ class Supervision:
         self._asking: Asking | None = None
         self._inquirer: Attendant | None = None
         self._ptrace: PtraceEngine | None = None
-        gives = _gives(engine)
-        self.router = Router(self.handlers, architectures(run.job.artifact), gives=gives, engine=engine)
+        self._forwarder: Forwarder | None = None
+        self._remote = {(token, nr) for token, nr in run.job.supervision.get("remote", ())}
+        self.router = Router(self.handlers, architectures(run.job.artifact), gives=gives(engine), engine=engine)
+        if self._remote:
+            self._forwarder = _forwarder(run, self._remote.intersection(self.router.calls))
         if engine == "ptrace":
             from seclude.supervise.ptrace_engine import PtraceEngine
 
-            self._ptrace = PtraceEngine(run.kernel, self.router, run.plain, run.record)
+            router: Any = self.router
+            if self._forwarder is not None:
+                from seclude.sandbox.remote import RemoteRouter
+
+                router = RemoteRouter(self._remote, self._forwarder, self.router)
+            self._ptrace = PtraceEngine(run.kernel, router, run.plain, run.record)
 
     def program(self, artifact: Artifact, *, report: bool) -> bytes:
         """The filter to load."""
@@ -80,7 +89,11 @@ class Supervision:
         run = self._run
         if self._ptrace is not None:
             run.poll.register(self._ptrace.wake, select.POLLIN)
-        elif self.handlers:
+            return
+        if self._forwarder is not None:
+            self._forwarder.listener(run.listener)
+            run.responder.attend = self._attend
+        if self.handlers:
             pool = None if self.brokers is None else self.brokers.pool()
             self._attendant = Attendant(run.kernel, run.listener, self.router, run.record, pool=pool)
             run.responder.attend = self._attend
@@ -94,6 +107,9 @@ class Supervision:
 
     def _attend(self, notification: Notification, value: int) -> bool:
         """Whether handlers take the call; else it is answered as one that nobody handles."""
+        if self._forwarder is not None and (notification.arch, notification.nr) in self._remote:
+            self._forwarder.call(notification, value)
+            return True
         chain = self.router.find(notification.arch, notification.nr)
         if chain is None or self._attendant is None:
             return False
@@ -114,6 +130,9 @@ class Supervision:
 
     def handle(self, descriptor: int) -> bool:
         """Deal with a descriptor that is ready, if it is ours."""
+        if self._forwarder is not None and descriptor == self._forwarder.descriptor:
+            self._forwarder.hear()
+            return True
         for one in (self._attendant, self._ptrace, self._inquirer):
             if one is not None and descriptor == one.wake:
                 one.drain()
@@ -121,12 +140,17 @@ class Supervision:
         return False
 
     def finish(self, result: Result) -> None:
-        """Add to the result what is not in the record."""
+        """What threads denied at the very end is told too, and what is not in the record."""
+        if self._attendant is not None:
+            self._attendant.settle()
+        result.denials, result.overflow = self._run.record.denials, self._run.record.overflow
         if self._asking is not None:
-            result.notes.extend(self._asking.notes())
+            self._run.notes.extend(self._asking.notes())
 
     def close(self) -> bool:
         """The run is over. False where a thread still holds the listener's number, which must not be another's then."""
+        if self._forwarder is not None:
+            self._forwarder.close()
         if self._ptrace is not None:
             self._ptrace.close()
         if self._asking is not None:
@@ -137,7 +161,29 @@ class Supervision:
         return not any(one.abandoned for one in attendants)
 
 
-def _gives(engine: str) -> frozenset[type[Verdict]]:
+def _forwarder(run: Any, twice: set[tuple[int, int]]) -> Forwarder:
+    """The way to handlers in the host, whose end of it came after the job."""
+    if twice:
+        raise PolicyError("a call cannot be decided by handlers of seclude.run and by a broker too", "leave out one of them")
+    from seclude.sandbox import wire
+    from seclude.sandbox.remote import Forwarder
+
+    if "channel" not in run.job.supervision:
+        import _socket
+
+        control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, run.control)
+        try:
+            passed = wire.take_descriptors(control, 1)
+        finally:
+            control.detach()
+        if not passed:
+            raise KernelError("the host of this run's handlers is gone")
+        (run.job.supervision["channel"],) = passed  # kept, should the run be started a second time
+    return Forwarder(run.job.supervision["channel"], run.poll)
+
+
+def gives(engine: str) -> frozenset[type[Verdict]]:
+    """The verdicts that an engine can give."""
     if engine == "ptrace":
         from seclude.supervise.ptrace_engine import GIVES as BY_PTRACE
 
@@ -150,13 +196,20 @@ def choose_engine(words: Sequence[str], wanted: str = "auto") -> str:
 
     Raises `UsageError` where none can, and as `load_handlers` does.
     """
+    return wanted if wanted != "auto" else choose(load_handlers(words))
+
+
+def choose(handlers: Iterable[Handler], wanted: str = "auto") -> str:
+    """As `choose_engine`, for handlers that are loaded."""
     if wanted != "auto":
+        if wanted not in ("notify", "ptrace"):
+            raise UsageError(f"engine={wanted!r}: it is 'notify', 'ptrace' or 'auto'")
         return wanted
-    declared = {kind for one in load_handlers(words) for kind in one.may}
+    declared = {kind for one in handlers for kind in one.may}
     for engine in ("notify", "ptrace"):
-        if declared <= _gives(engine):
+        if declared <= gives(engine):
             return engine
-    lacking = {engine: ", ".join(sorted(kind.__name__ for kind in declared - _gives(engine))) for engine in ("notify", "ptrace")}
+    lacking = {engine: ", ".join(sorted(kind.__name__ for kind in declared - gives(engine))) for engine in ("notify", "ptrace")}
     raise UsageError(
         f"no engine can give every verdict that the handlers declare: notify lacks {lacking['notify']}, ptrace lacks {lacking['ptrace']}",
         "declare less: may=",

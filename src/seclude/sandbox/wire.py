@@ -21,6 +21,7 @@ __all__ = [
     "answer",
     "job_from_plain",
     "job_to_plain",
+    "outcome",
     "pass_descriptors",
     "read_answer",
     "receive",
@@ -125,6 +126,11 @@ def read_answer(descriptor: int, loaded: Callable[[str], object] | None = None) 
         if loaded is not None:
             loaded(message[1])
         message = receive(descriptor)
+    return outcome(message)
+
+
+def outcome(message: Any) -> Result:
+    """The result, or the error raised, that a received message of `answer` is."""
     if message[0] == "result":
         return Result.from_plain(message[1])
     _, name, text, remedy, number = message

@@ -26,6 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from seclude.sandbox.host import Host
     from seclude.sandbox.result import Job, Result
 
 __all__ = ["stop", "submit"]
@@ -156,8 +157,11 @@ def stop() -> None:
         old.close()
 
 
-def submit(job: Job, streams: tuple[int, int, int], loaded: Callable[[str], object] | None = None) -> Result:
-    """Run ``job`` with these descriptors as 0, 1 and 2, and wait for its end. ``loaded``: told what was put in force. Raises `SecludeError`."""
+def submit(job: Job, streams: tuple[int, int, int], loaded: Callable[[str], object] | None = None, host: Host | None = None) -> Result:
+    """Run ``job`` with these descriptors as 0, 1 and 2, and wait for its end. ``loaded``: told what was put in force. ``host``: has the run's handlers.
+
+    Raises `SecludeError`.
+    """
     global _hooked
     if not _hooked:
         _hooked = True
@@ -171,6 +175,9 @@ def submit(job: Job, streams: tuple[int, int, int], loaded: Callable[[str], obje
             theirs.close()
         try:
             wire.transmit(ours.fileno(), wire.job_to_plain(job))
+            if host is not None:
+                wire.pass_descriptors(ours, [host.theirs.fileno()])
+                return host.serve(ours, loaded)
             return wire.read_answer(ours.fileno(), loaded)
         except (wire.Closed, BrokenPipeError):
             raise KernelError(

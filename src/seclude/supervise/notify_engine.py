@@ -17,6 +17,7 @@ Source: seccomp_unotify(2); kernel/seccomp.c.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import errno
 import os
@@ -24,7 +25,7 @@ import select
 from collections import deque
 
 from seclude.errors import UsageError
-from seclude.supervise.call import Call, Gone
+from seclude.supervise.call import Call, Gone, Unreadable
 from seclude.supervise.pool import EventLoop, Pool
 from seclude.supervise.router import Decided, Router, discard
 from seclude.supervise.verdict import Allow, Deny, Emulate, Inject, Kill, Return
@@ -56,7 +57,9 @@ class Attendant:
     ``attend`` may be called from one thread only; answers are given from whichever thread has them.
     """
 
-    __slots__ = ("_done", "_loop", "_owns", "_pool", "abandoned", "kernel", "listener", "pending", "record", "router", "undone", "wake")
+    __slots__ = (
+        "_done", "_giving", "_lock", "_loop", "_owns", "_pool", "abandoned", "kernel", "listener", "pending", "record", "router", "undone", "wake",
+    )  # fmt: skip
 
     def __init__(
         self, kernel: Kernel, listener: int, router: Router, record: Record, *, pool: Pool | None = None, loop: EventLoop | None = None,
@@ -71,6 +74,8 @@ class Attendant:
         self._owns = wake < 0
         self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) if wake < 0 else wake
         self._done: deque[Told | None] = deque()
+        self._lock = _thread.allocate_lock()
+        self._giving = 0  # threads between an answer and its record
         #: calls that were received and have no answer yet
         self.pending = 0
         #: answers that came too late, and effects that were undone for it
@@ -111,6 +116,7 @@ class Attendant:
         try:
             decided = self.router.decide(chain, call)
         except Gone:
+            self._gone(id_)
             return
         if type(decided.verdict) is Emulate:
             self.pending += 1
@@ -124,43 +130,68 @@ class Attendant:
         try:
             decided = await self.router.decide_async(chain, call)
         except Gone:
+            self._gone(id_)
             self._finish(None)
             return
         if type(decided.verdict) is Emulate:
             self._in_pool(id_, self._perform, decided, call, value)
         else:
-            self._finish(self._give(id_, decided, call, value))
+            self._finish_with(id_, decided, call, value)
 
     def _decide_in_pool(self, id_: int, chain: Chain, call: Call, value: int) -> None:
-        told = None
         try:
-            if call.waits():  # it may have waited long for a thread
-                told = self._emulate(id_, self.router.decide(chain, call), call, value)
-        except Gone:
-            told = None
-        finally:
-            self._finish(told)
+            decided = self.router.decide(chain, call) if call.waits() else None  # it may have waited long for a thread
+        except (Gone, OSError):  # OSError: the listener was closed
+            decided = None
+        if decided is None:
+            self._gone(id_)
+            self._finish(None)
+        else:
+            self._perform(id_, decided, call, value)
 
     def _perform(self, id_: int, decided: Decided, call: Call, value: int) -> None:
+        undo = decided.verdict.undo if isinstance(decided.verdict, Emulate) else None
+        try:
+            final = self.router.perform(decided, call) if call.waits() else None
+        except (Gone, OSError):
+            final = None
+        if final is None:
+            discard(decided.verdict)
+            self._gone(id_)
+            self._finish(None)
+        else:
+            self._finish_with(id_, final, call, value, undo)
+
+    def _finish_with(self, id_: int, decided: Decided, call: Call, value: int, undo: Callable[[Call, int], object] | None = None) -> None:
+        """Answer, in a thread that is not the loop's; the record is the loop's to write."""
+        with self._lock:
+            self._giving += 1
         told = None
         try:
-            if call.waits():
-                told = self._emulate(id_, decided, call, value)
-        except Gone:
+            told = self._give(id_, decided, call, value, undo)
+        except OSError:  # the listener was closed
             told = None
         finally:
             self._finish(told)
+            with self._lock:
+                self._giving -= 1
 
-    def _emulate(self, id_: int, decided: Decided, call: Call, value: int) -> Told | None:
-        final = self.router.perform(decided, call)
-        undo = decided.verdict.undo if isinstance(decided.verdict, Emulate) else None
-        return self._give(id_, final, call, value, undo)
+    def _gone(self, id_: int) -> None:
+        """A handler took the call for gone. If it was wrong, the call must not wait for ever."""
+        with contextlib.suppress(OSError):
+            self.kernel.reply(self.listener, id_, error=errno.EPERM)
+
+    def settle(self) -> None:
+        """Take over what was denied up to now, also by threads that have answered but not said so yet: after the target's end nothing is left out."""
+        while self._giving:
+            os.sched_yield()  # they are past everything that could take time
+        self.drain()
 
     def _finish(self, told: Told | None) -> None:
         self._done.append(told)
         try:
             os.eventfd_write(self.wake, 1)
-        except (BlockingIOError, OSError):  # full: it will be looked at anyway; closed: nobody asks any more
+        except OSError:  # full: it will be looked at anyway; closed: nobody asks any more
             return
 
     def drain(self) -> None:
@@ -191,7 +222,10 @@ class Attendant:
             arch = call.arch.name if call.arch is not None else ""
             given = self.kernel.reply(self.listener, id_, error=verdict.number(arch))
         elif isinstance(verdict, Return):
-            given = self.kernel.reply(self.listener, id_, value=verdict.value)
+            if call.written and verdict.value >= 0 and not self._delivered(call):
+                given = self.kernel.reply(self.listener, id_, error=errno.EFAULT) and undo is None
+            else:
+                given = self.kernel.reply(self.listener, id_, value=verdict.value)
             if not given and undo is not None:
                 self._undo(undo, call, verdict.value)
         elif isinstance(verdict, Inject):
@@ -202,6 +236,13 @@ class Attendant:
             refused = Decided(Deny("EPERM"), decided.handler, f"handler {decided.handler} answered {kind.__name__}, which notify cannot do")
             return self._give(id_, refused, call, value)
         return told if given else None
+
+    @staticmethod
+    def _delivered(call: Call) -> bool:
+        try:
+            return call.deliver(held=False)
+        except Gone:
+            return False  # and so is whom the answer is for
 
     def _undo(self, undo: Callable[[Call, int], object], call: Call, value: int) -> None:
         self.undone += 1
@@ -229,16 +270,19 @@ class Attendant:
 
     def _kill(self, id_: int, call: Call) -> bool:
         try:
-            ended = self.kernel.end(call.pid, call.waits)
+            pid = call.pid
+        except Unreadable:
+            pid = call.tid
         except Gone:
             return False
+        ended = pid > 0 and self.kernel.end(pid, call.waits)
         # If it could not be killed it is denied, at the least.
         return self.kernel.reply(self.listener, id_, error=errno.EPERM) or ended
 
     def close(self) -> None:
         """Stop taking part: threads finish what they are at, and nobody waits for them. The listener is the caller's to close, after this."""
+        self.settle()
         self.abandoned = self.pending > 0
-        self.drain()
         self._pool.stop()
         self._loop.stop()
         if self._owns and not self.abandoned:

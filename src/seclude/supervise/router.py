@@ -63,7 +63,7 @@ class Router:
     no architecture has, and for a declared verdict that the engine cannot give.
     """
 
-    __slots__ = ("_chains", "handlers", "performers", "wait")
+    __slots__ = ("_chains", "handlers", "interrupted", "performers", "wait")
 
     def __init__(
         self,
@@ -76,6 +76,8 @@ class Router:
     ) -> None:
         self.handlers = tuple(handlers)
         self.performers = dict(performers or {})
+        #: the KeyboardInterrupt that a handler was left by: the call is denied, and whose loop it is may end it
+        self.interrupted: KeyboardInterrupt | None = None
         #: runs a coroutine to its end from a pool's thread; set by the engine that has an event loop
         self.wait: Callable[[Awaitable[Verdict]], Verdict] | None = None
         chains: dict[tuple[int, int], list[Handler]] = {}
@@ -93,7 +95,7 @@ class Router:
                         chain = chains.setdefault((arch.token, number), [])
                         if one not in chain:
                             chain.append(one)
-            if not found:
+            if not found and architectures:
                 raise UsageError(
                     f"handler {one.name}: {', '.join(architecture.name for architecture in architectures)} has none of its calls",
                     "see: seclude syscalls",
@@ -133,6 +135,8 @@ class Router:
             except Gone:
                 raise
             except BaseException as error:  # noqa: BLE001 - whatever a handler raises denies
+                if isinstance(error, KeyboardInterrupt):
+                    self.interrupted = error
                 return _raised(one, error)
             decided = _checked(one, answer)
             if type(decided.verdict) is not Allow:

@@ -1,0 +1,198 @@
+"""Handlers of ``seclude.run(..., handlers=[...])``: the host's side, in the thread that called it, with threads beside it for what takes its time.
+
+See `seclude.sandbox.remote` for what travels. What a handler denies is in a record here, and joins the result at the end.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import select
+import struct
+
+from seclude.kernel import proc
+from seclude.sandbox import wire
+from seclude.sandbox.plain import decode, encode
+from seclude.sandbox.remote import MESSAGE, verdict_to_plain
+from seclude.sandbox.supervision import architectures, choose, gives, refuse_unreachable
+from seclude.supervise.call import Call, Gone
+from seclude.supervise.kernel import Linux
+from seclude.supervise.notify_engine import Attendant
+from seclude.supervise.pool import EventLoop, Pool
+from seclude.supervise.record import Record
+from seclude.supervise.router import Router
+from seclude.supervise.verdict import Deny
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from seclude.compiler.artifact import Artifact
+    from seclude.sandbox.result import Result
+    from seclude.supervise.handlers import Handler
+    from seclude.supervise.router import Chain, Decided
+
+__all__ = ["Host"]
+
+_COST = 1 << 20
+
+
+class _Notified:
+    """A `seclude.kernel.notify.Notification` that another process received."""
+
+    __slots__ = ("arch", "args", "id", "ip", "nr", "pid")
+
+    def __init__(self, id_: int, pid: int, arch: int, nr: int, ip: int, args: tuple[int, ...]) -> None:
+        self.id, self.pid, self.arch, self.nr, self.ip, self.args = id_, pid, arch, nr, ip, args
+
+
+class Host:
+    """One run's handlers in this process. Raises `UsageError` where they cannot be meant, before anything is started."""
+
+    __slots__ = ("_attendant", "_closed", "_kernel", "_listener", "_loop", "_pool", "_socket", "engine", "record", "router", "theirs")
+
+    def __init__(self, handlers: Iterable[Handler], engine: str) -> None:
+        given = tuple(handlers)
+        self.engine = choose(given, engine)
+        self.record = Record()
+        self._kernel = Linux()
+        self._attendant: Attendant | None = None
+        self._listener = -1
+        self._closed = False
+        self._pool = Pool()
+        self._loop = EventLoop()
+        self.router = Router(given, (), gives=gives(self.engine), engine=self.engine)
+        self._socket, self.theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+
+    def prepare(self, artifact: Artifact) -> dict[str, Any]:
+        """What the job says of these handlers; ``artifact`` is its policy."""
+        refuse_unreachable(self.router.handlers, artifact)
+        self.router = Router(self.router.handlers, architectures(artifact), gives=gives(self.engine), engine=self.engine)
+        self.router.wait = self._loop.wait
+        return {"remote": [list(key) for key in self.router.calls], "engine": self.engine}
+
+    def serve(self, channel: _socket.socket, loaded: Callable[[str], object] | None) -> Result:
+        """Decide calls until the result comes through ``channel``. Raises as `wire.read_answer`; KeyboardInterrupt ends the run."""
+        self.theirs.close()
+        poll = select.poll()
+        poll.register(channel.fileno(), select.POLLIN)
+        poll.register(self._socket.fileno(), select.POLLIN)
+        deciding = True
+        while True:
+            for descriptor, _ in poll.poll():
+                if descriptor == self._socket.fileno():
+                    raw, ancillary = self._receive()
+                    if not raw:
+                        poll.unregister(descriptor)
+                        deciding = False
+                    else:
+                        self._message(decode(raw, _COST), ancillary, poll)
+                elif self._attendant is not None and descriptor == self._attendant.wake:
+                    self._attendant.drain()
+                else:
+                    if deciding:
+                        # Announcements and the result come here, whole messages each; calls that came before are decided first.
+                        message = wire.receive(channel.fileno())
+                        if message[0] == "loaded":
+                            if loaded is not None:
+                                loaded(message[1])
+                            continue
+                        return self._ended(wire.outcome(message))
+                    return self._ended(wire.read_answer(channel.fileno(), loaded))
+                if self.router.interrupted is not None:
+                    raise self.router.interrupted
+
+    def _receive(self) -> tuple[bytes, list[Any]]:
+        try:
+            raw, ancillary, _, _ = self._socket.recvmsg(MESSAGE, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:
+            return b"", []
+        return raw, ancillary
+
+    def _message(self, message: list[Any], ancillary: list[Any], poll: select.poll) -> None:
+        kind, *rest = message
+        if kind == "listener":
+            (_, _, raw), *_ = ancillary
+            (self._listener,) = struct.unpack("=i", raw[:4])
+            self._attendant = Attendant(self._kernel, self._listener, self.router, self.record, pool=self._pool, loop=self._loop)
+            poll.register(self._attendant.wake, select.POLLIN)
+        elif kind == "call" and self._attendant is not None:
+            *notification, value = rest
+            notified = _Notified(*notification)
+            chain = self.router.find(notified.arch, notified.nr)
+            if chain is not None:
+                self._attendant.attend(notified, chain, value)  # type: ignore[arg-type]
+        elif kind == "ask":
+            self._asked(*rest)
+
+    # -- the ptrace engine: the verdict goes back
+
+    def _asked(self, number: int, tid: int, token: int, nr: int, ip: int, raw: tuple[int, ...], data: int, started: int | None) -> None:
+        call = Call(self._kernel, tid, token, nr, ip, raw, lambda: proc.start_time(tid) == started, data)
+        chain = self.router.find(token, nr) or ()
+        place = self.router.place(chain)
+        if place == "async":
+            self._loop.submit(self._decide_async(number, chain, call))
+        elif place == "pool":
+            self._pool.submit(self._decide, number, chain, call)
+        else:
+            self._decide(number, chain, call)
+
+    def _decide(self, number: int, chain: Chain, call: Call) -> None:
+        try:
+            decided: Decided | None = self.router.perform(self.router.decide(chain, call), call)
+        except Gone:
+            decided = None
+        self._answer(number, decided, call)
+
+    async def _decide_async(self, number: int, chain: Chain, call: Call) -> None:
+        try:
+            decided = await self.router.decide_async(chain, call)
+        except Gone:
+            self._answer(number, None, call)
+            return
+        self._pool.submit(self._perform, number, decided, call)
+
+    def _perform(self, number: int, decided: Decided, call: Call) -> None:
+        try:
+            final: Decided | None = self.router.perform(decided, call)
+        except Gone:
+            final = None
+        self._answer(number, final, call)
+
+    def _answer(self, number: int, decided: Decided | None, call: Call) -> None:
+        verdict = Deny("EPERM") if decided is None else decided.verdict
+        handler, reason = ("", "its handler took the call for gone") if decided is None else (decided.handler, decided.reason)
+        may = [] if decided is None else sorted(kind.__name__ for kind in decided.may)
+        message = ["verdict", number, [verdict_to_plain(verdict), handler, reason, may, call.reads]]
+        try:
+            self._socket.send(bytes(encode(message, _COST)))
+        except OSError:  # the run is over
+            return
+
+    # -- the end
+
+    def _ended(self, result: Result) -> Result:
+        if self._attendant is not None:
+            self._attendant.drain()
+        result.denials += self.record.denials
+        result.overflow += self.record.overflow
+        return result
+
+    def close(self) -> None:
+        """The run is over, one way or another."""
+        if self._closed:
+            return
+        self._closed = True
+        abandoned = False
+        if self._attendant is not None:
+            self._attendant.close()
+            abandoned = self._attendant.abandoned
+        else:
+            self._pool.stop()
+            self._loop.stop()
+        if self._listener >= 0 and not abandoned:  # a thread may still answer through this number
+            os.close(self._listener)
+        self._socket.close()
+        self.theirs.close()
