@@ -26,7 +26,7 @@ errno(EACCES) getpgid(pid == 13)
 kill getpgid(pid == 9)
 trap(3) getpgid(pid == 8)
 errno(0) getpgid(pid == 7)
-notify getpgid, chdir
+notify getpgid, chdir, getcwd
 trace(5) getsid
 errno(EPERM) getppid
 """
@@ -60,6 +60,11 @@ class Standing:
         assert still()
         self.log.append(("end", pid))
         return self.ends
+
+    def write(self, tid, address, data, still=None):
+        assert still is None  # the thread is ours: it stands still
+        self.log.append(("write", tid, address, bytes(data)))
+        return address != 0xBAD
 
     def read(self, tid, address, size):
         return self.memory[:size]
@@ -319,6 +324,47 @@ def test_a_verdict_for_a_thread_that_is_gone_touches_nobody(engine, event):
     assert kernel.log == []
     assert undone == [(TARGET, 9)]
     assert one.held == 0
+
+
+def giving(data, result, undone=None):
+    @handler("getcwd", may={Emulate})
+    def decide(call):
+        def there(call):
+            call.write("buf", data)
+            return result
+
+        return Emulate(there, undo=None if undone is None else lambda call, value: undone.append(value))
+
+    return decide
+
+
+@pytest.mark.parametrize(
+    ("address", "room", "result", "log"),
+    [
+        (0x5000, 5, 5, [("write", TARGET, 0x5000, b"/its\0"), ("skip", TARGET, 5)]),
+        (0xBAD, 64, 5, [("write", TARGET, 0xBAD, b"/its\0"), ("skip", TARGET, -14)]),
+        (0x5000, 5, -2, [("skip", TARGET, -2)]),
+        (0x5000, 4, 5, [("skip", TARGET, -1)]),
+        (0, 64, 5, [("skip", TARGET, -1)]),
+    ],
+    ids=["room", "no memory", "an error", "too little room", "NULL"],
+)  # fmt: skip
+def test_what_an_emulated_call_gives_back_is_written_with_its_answer_and_never_beyond_its_room(engine, address, room, result, log):
+    undone = []
+    one, kernel = engine(giving(b"/its\0", result, undone))
+    assert one.entered(TARGET, stopped("getcwd", address, room)) == HOLD
+    assert kernel.log == []
+    settled(one)
+    assert kernel.log == [*log, ("resume", TARGET)]
+    assert undone == ([5] if address == 0xBAD else [])
+
+
+def test_nothing_is_written_to_a_thread_that_is_gone(engine):
+    one, kernel = engine(giving(b"/its\0", 5))
+    assert one.entered(TARGET, stopped("getcwd", 0x5000, 64)) == HOLD
+    one.executed(TARGET, TARGET)
+    settled(one)
+    assert kernel.log == []
 
 
 def test_a_call_that_is_gone_before_a_thread_had_time_for_it_is_never_decided(engine):

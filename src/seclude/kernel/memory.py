@@ -73,34 +73,27 @@ def read_string(tid: int, address: int, limit: int = 4096) -> bytes | None:
     return out
 
 
-def write(tid: int, address: int, data: bytes) -> bool:
-    """All of ``data`` into the thread's memory, where the thread itself may write. False where that cannot be done whole: a part may have been.
+def write(tid: int, address: int, data: bytes, still: Callable[[], bool] | None = None) -> bool | None:
+    """All of ``data`` into the thread's memory. False where it cannot be written whole: a part may have been.
 
-    There is no way by /proc/TID/mem, which would also write what the target has mapped read-only.
+    Without ``still`` the thread must be held (a tracer's, which has not been waited for): then its number is its own, and only what it could write itself is
+    written. With it, ``still()`` is asked once the memory is held, and None returned where it is not the asker's any more: by the number alone another
+    process could be written to. That way goes through /proc/TID/mem, which heeds no protection of the target's own pages.
     """
     if not data:
         return True
-    if not 0 < address < 1 << 8 * ctypes.sizeof(ctypes.c_void_p):
+    if not 0 < address < 1 << 8 * ctypes.sizeof(ctypes.c_void_p) - 1:
         return False
-    buffer = ctypes.create_string_buffer(data, len(data))
-    local, remote = _Vector(ctypes.addressof(buffer), len(data)), _Vector(address, len(data))
-    return bool(_writev(tid, ctypes.addressof(local), 1, ctypes.addressof(remote), 1, 0) == len(data))
-
-
-def write(tid: int, address: int, data: bytes, still: Callable[[], bool]) -> bool | None:
-    """Put ``data`` at ``address``; False where it cannot all be written. ``still()`` is asked once the memory is held, and None returned where it is
-    not the asker's any more: by the number alone another process could be written to.
-    """
-    if not data:
-        return True
+    if still is None:
+        buffer = ctypes.create_string_buffer(data, len(data))
+        local, remote = _Vector(ctypes.addressof(buffer), len(data)), _Vector(address, len(data))
+        return bool(_writev(tid, ctypes.addressof(local), 1, ctypes.addressof(remote), 1, 0) == len(data))
     try:
         memory = os.open(f"/proc/{tid}/mem", os.O_WRONLY | os.O_CLOEXEC)
     except OSError:
         return False if still() else None
     try:
-        if not still():
-            return None
-        return 0 < address < 1 << 63 and os.pwrite(memory, data, address) == len(data)
+        return None if not still() else os.pwrite(memory, data, address) == len(data)
     except OSError:
         return False
     finally:

@@ -35,8 +35,11 @@ class Kernel(Protocol):
 
     def read(self, tid: int, address: int, size: int) -> bytes | None: ...
     def read_string(self, tid: int, address: int, limit: int) -> bytes | None: ...
-    def write(self, tid: int, address: int, data: bytes) -> bool:
-        """All of ``data`` into the thread's memory; False where some of it cannot be written (what can, may have been)."""
+    def write(self, tid: int, address: int, data: bytes, still: Callable[[], bool] | None = None) -> bool | None:
+        """All of ``data`` into the thread's memory; False where some of it cannot be written (what can, may have been), None where ``still()`` is not true any more.
+
+        ``still`` may be left out for a thread that a tracer holds.
+        """
 
     def status(self, tid: int) -> Status | None: ...
     def link(self, tid: int, name: str) -> bytes | None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from seclude.kernel.protocol import Kernel
     from seclude.supervise.address import Address
 
+    Raw = bytes  # within the class the word is a method
+
 __all__ = ["Argument", "Arguments", "Call", "Credentials", "Gone", "Unreadable"]
 
 PATH_MAX = 4096  # linux/limits.h, the NUL included
@@ -147,7 +149,7 @@ class Call:
 
     __slots__ = (
         "_address", "_argv", "_bytes", "_iovecs", "_links", "_path", "_prototype", "_status", "_waiting", "arch", "data", "ip", "kernel", "nr",
-        "raw", "reads", "tid", "token",
+        "raw", "reads", "tid", "token", "written",
     )  # fmt: skip
 
     def __init__(
@@ -162,6 +164,7 @@ class Call:
         self.data = data
         self.arch = architecture(token, nr)
         self.reads = False
+        self.written: list[tuple[int, Raw]] = []
         self._waiting = waiting
         self._status: Status | None = None
         self._prototype: Prototype | Literal[False] | None = False
@@ -312,9 +315,41 @@ class Call:
             known = self._bytes[address] = self._read(address, size)
         return known[:size]
 
-    def copy(self, address: int, size: int) -> bytes:
+    def copy(self, address: int, size: int) -> Raw:
         """``size`` bytes at an address that was found in other memory, such as a structure; not kept, so ask for each once. Raises `Unreadable` and `Gone`."""
         return self._read(address, size)
+
+    # -- what the call is answered with
+
+    def write(self, name: str | int, data: Raw) -> None:
+        """Have ``data`` in the memory that a parameter points to when the call returns: what a call that is emulated gives back beside its result.
+
+        It is written with the answer, and only with a `Return` that is no error (the result of an `Emulate` is one); where the target cannot write there itself, the
+        call fails with EFAULT, as the kernel's would. Raises ValueError for a NULL pointer, for more than the parameter after it says there is room for,
+        and beyond 1 MiB for one call: then the handler is at fault, and the call is denied.
+        """
+        address = self._pointer(name)
+        if address == 0:
+            raise ValueError(f"nothing can be written to {name!r}: it is NULL")
+        room = _BYTES_MOST - sum(len(piece) for _, piece in self.written)
+        if self.prototype is not None:
+            parameters = self.prototype.parameters
+            after = parameters.index(self.args.parameter(name)) + 1
+            if after < len(parameters) and parameters[after].kind == "size":
+                room = min(room, _joined(parameters[after], self.raw))
+        if len(data) > room:
+            raise ValueError(f"{len(data)} bytes for {name!r}, which has room for {room}")
+        self.written.append((address, data))
+
+    def deliver(self, *, held: bool) -> bool:
+        """For engines: put in place what was to be written. ``held``: the thread stands still for its tracer. False where the memory does not take it. Raises `Gone`."""
+        for address, data in self.written:
+            written = self.kernel.write(self.tid, address, data, None if held else self._waiting)
+            if written is None:
+                raise Gone
+            if not written:
+                return False
+        return True
 
     def describe(self) -> str:
         """The call as strace(1) would print it, with what its pointers show. It counts as a read."""

@@ -240,12 +240,17 @@ class PtraceEngine:
         if decided is None:
             return
         discard(decided.verdict)
-        if held.undo is not None and isinstance(decided.verdict, Return):
-            self.undone += 1
-            try:
-                held.undo(held.call, decided.verdict.value)
-            except Exception:  # noqa: BLE001 - nobody is left who could be told
-                return
+        if isinstance(decided.verdict, Return):
+            self._undo(held, decided.verdict.value)
+
+    def _undo(self, held: _Held, value: int) -> None:
+        if held.undo is None:
+            return
+        self.undone += 1
+        try:
+            held.undo(held.call, value)
+        except Exception:  # noqa: BLE001 - nobody is left who could be told
+            return
 
     # -- giving a verdict: in the tracer's own thread. ProcessLookupError: the thread was killed meanwhile
 
@@ -265,7 +270,11 @@ class PtraceEngine:
         elif isinstance(verdict, Deny):
             self.kernel.skip(tid, call.token, -verdict.number(call.arch.name if call.arch is not None else ""))
         elif isinstance(verdict, Return):
-            self.kernel.skip(tid, call.token, verdict.value)
+            if call.written and verdict.value >= 0 and not call.deliver(held=True):
+                self.kernel.skip(tid, call.token, -_EFAULT)
+                self._undo(held, verdict.value)
+            else:
+                self.kernel.skip(tid, call.token, verdict.value)
         elif kind is Kill:
             self.kernel.skip(tid, call.token, -_EPERM)  # whatever comes, it does not run
             answer = HOLD if self._end(held) else GO
