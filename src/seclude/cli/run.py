@@ -45,6 +45,7 @@ COMMAND = Command(
         Option("--no-runtime", "", "with --read or --write: not even programs, libraries and /dev/null"),
         Option("--connect", "ADDRESS", "let it connect and send there, and nowhere else: HOST:PORT, NETWORK[:PORT], unix:PATH", many=True),
         Option("--bind", "ADDRESS", "let it bind and listen there, and nowhere else: [HOST:]PORT, unix:PATH", many=True),
+        Option("--exec", "FILE", "let it execute this program, and none that is not named so, but for the command itself", many=True),
         Option("--handler", "MODULE:FUNCTION", "let this handler decide calls that the policy notifies or traces", many=True),
         Option("--engine", "NAME", "how handlers are told of calls", choices=("auto", "notify", "ptrace")),
         Option("--trace", "CALLS", "print these calls as they happen: openat,@network-io, all, or '!futex'"),
@@ -56,6 +57,9 @@ COMMAND = Command(
         Option("--ask-via", "SOCKET|TTY", "ask there: at another terminal, or whoever runs 'seclude answer SOCKET'"),
         Option("--ask-save", "FILE", "keep what is always allowed or denied in this policy file"),
         Option("--ask-timeout", "TIME", "deny what nobody answers within this time", default="60s"),
+        Option("--log", "FILE", "add every decision to this file, one JSON object a line"),
+        Option("--log-size", "SIZE", "rotate the log when it grows beyond this, 16M unless told"),
+        Option("--log-keep", "N", "rotated logs that are kept, 5 unless told"),
         Option("--report", "FORM", "how denials are told", default="text", choices=("text", "json", "none")),
         Option("--report-file", "FILE", "write the report there instead of stderr"),
         Option("--no-report", "", "load the plain filter: errno answers are not seen, kills are"),
@@ -85,7 +89,7 @@ def main(arguments: Arguments) -> int:
     supervision = _supervision(arguments)
     if arguments.text("trace") is not None:
         rules.append(("trace", arguments.text("trace") or ""))
-    if "connect" in supervision or "bind" in supervision:
+    if "connect" in supervision or "bind" in supervision or "exec" in supervision:
         from seclude.sandbox.brokers import rules as brokered
 
         rules += brokered(supervision)
@@ -171,7 +175,7 @@ def _weaker(arguments: Arguments) -> dict[str, str]:
 
 def _supervision(arguments: Arguments) -> dict[str, Any]:
     """What is decided while the run happens; empty for most runs, which import nothing for it."""
-    out: dict[str, Any] = {name: arguments.all(name) for name in ("connect", "bind") if arguments.all(name)}
+    out: dict[str, Any] = {name: arguments.all(name) for name in ("connect", "bind", "exec") if arguments.all(name)}
     files = {name: arguments.all(name) for name in ("read", "write", "hide") if arguments.all(name)}
     if files:
         from seclude.sandbox.files import asked
@@ -203,13 +207,15 @@ def _supervision(arguments: Arguments) -> dict[str, Any]:
 
 def _watch(arguments: Arguments) -> dict[str, Any]:
     """What is shown while the run happens."""
-    options: dict[str, Any] = {name: arguments.text(name) for name in ("trace_file",)}
+    options: dict[str, Any] = {name: arguments.text(name) for name in ("trace_file", "log", "log_size", "log_keep")}
     options |= {name: True for name in ("trace_failed", "trace_count") if arguments.flag(name)}
     out = {name: value for name, value in options.items() if value is not None}
     trace = arguments.text("trace")
     if trace is not None:
         out["trace"], out["trace_size"] = trace, arguments.text("trace_size")
-    elif any(name.startswith("trace_") for name in out):
+    if "log" not in out and ("log_size" in out or "log_keep" in out):
+        raise UsageError("seclude run: --log-size and --log-keep without --log", "name the file: --log decisions.jsonl")
+    if trace is None and any(name.startswith("trace_") for name in out):
         raise UsageError(
             "seclude run: --trace-file, --trace-failed and --trace-count say how, but not what",
             "name calls: --trace openat, or --trace all",

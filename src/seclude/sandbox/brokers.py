@@ -1,17 +1,21 @@
-"""What ``--connect`` and ``--bind`` mean for a run: the rules they put before the policy's, and the broker behind these rules.
+"""What ``--connect``, ``--bind`` and ``--exec`` mean for a run: the rules they put before the policy's, and the broker behind these rules.
 
-Each of the two closes every address that is not listed: to connect to, to send to, to bind and to listen at. The rules come after those of ``--allow`` and ``--deny``, and
+Each of the first two closes every address that is not listed: to connect to, to send to, to bind and to listen at. The rules come after those of ``--allow`` and ``--deny``, and
 before the policy's own. What they open is what is needed to use a TCP or UDP socket, and, where one is granted, a local one; what they close are ways around an
 address: sockets of kinds that the broker does not know, source routes (IP_OPTIONS, IPV6_RTHDR and what carries them), io_uring and socketcall, whose arguments nobody sees.
 """
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from seclude.sandbox.result import Job
+    from seclude.sandbox.start import Step
     from seclude.supervise.handlers import Handler
     from seclude.supervise.network_rules import Grant
     from seclude.supervise.pool import Pool
@@ -26,10 +30,11 @@ _STREAMS_AND_DATAGRAMS = "type & 0xf in {SOCK_STREAM, SOCK_DGRAM} and protocol i
 
 
 def rules(supervision: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The ``rules`` of `prepare` for what ``connect`` and ``bind`` of a job's supervision grant; none where it has neither. Raises `UsageError`."""
+    """The ``rules`` of `prepare` for what ``connect``, ``bind`` and ``exec`` of a job's supervision grant; none where it has none of them."""
     connect, bind = supervision.get("connect", ()), supervision.get("bind", ())
+    executes = [("broker", "execve,execveat,memfd_create")] if supervision.get("exec") else []
     if not connect and not bind:
-        return []
+        return executes
     out = [
         ("deny", "setsockopt(level == IPPROTO_IP and optname == 4)"),  # IP_OPTIONS
         # IPV6_2292RTHDR, IPV6_2292PKTOPTIONS, IPV6_FLOWLABEL_MGR, IPV6_RTHDR
@@ -47,21 +52,21 @@ def rules(supervision: Mapping[str, Any]) -> list[tuple[str, str]]:
     if bind:
         out.append(("allow", "accept, accept4"))
     out.append(("refuse", "ENOSYS @io-uring,socketcall"))
-    return out
+    return out + executes
 
 
 class Brokers:
     """The brokers of one run, made in the supervisor before anything of the target runs. ``notes`` are for ``--verbose``."""
 
-    __slots__ = ("_network", "handlers", "notes")
+    __slots__ = ("_network", "_programs", "handlers", "notes")
 
-    def __init__(self, supervision: Mapping[str, Any]) -> None:
-        """Resolves names. Raises `UsageError`."""
+    def __init__(self, supervision: Mapping[str, Any], job: Job, command: bytes) -> None:
+        """``command``: the path of the program that the run begins with. Resolves names, opens files. Raises `UsageError`."""
         self.handlers: list[Handler] = []
         self.notes: list[str] = []
         connect = _read(supervision, "connect", "--connect", self.notes)
         bind = _read(supervision, "bind", "--bind", self.notes)
-        self._network = None
+        self._network = self._programs = None
         if connect or bind:
             from seclude.kernel.credentials import own_identity
             from seclude.supervise.acting import catch_interruptions
@@ -70,6 +75,16 @@ class Brokers:
             self._network = Network(connect, bind, own_identity())
             self.handlers.append(self._network.handler())
             catch_interruptions()
+        if supervision.get("exec"):
+            from seclude.supervise.programs import Programs, permitted
+
+            self._programs = Programs(permitted(supervision["exec"], os.path.join(job.cwd or b"", command), _search(job)))
+            self.handlers.append(self._programs.handler())
+            self.notes += self._programs.notes
+
+    def steps(self) -> list[Step]:
+        """What the child does for the brokers before it is filtered."""
+        return [] if self._programs is None else [("Landlock for --exec", self._programs.ruleset.restrict, ())]
 
     def pool(self) -> Pool:
         """The threads that brokers run in: made one by one, as calls wait, so that a slow host holds nobody but its own caller."""
@@ -79,8 +94,15 @@ class Brokers:
 
     def close(self) -> None:
         """Let go of what the brokers hold."""
-        if self._network is not None:
-            self._network.close()
+        for one in (self._network, self._programs):
+            if one is not None:
+                one.close()
+
+
+def _search(job: Job) -> str:
+    """The PATH that the command will have; the one of execvp(3) where it has none."""
+    value = next((word[5:] for word in job.environment if word.startswith(b"PATH=")), None)
+    return os.defpath if value is None else os.fsdecode(value)
 
 
 def _read(supervision: Mapping[str, Any], name: str, option: str, notes: list[str]) -> list[Grant]:

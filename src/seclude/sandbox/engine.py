@@ -162,7 +162,7 @@ class _Run:
                 try:
                     self._start()
                     if self.loaded is not None and self.main_status is None:
-                        self.loaded(summary(self.job, self.report, self.trace))
+                        self.loaded("; ".join([summary(self.job, self.report, self.trace), *self._brokered()]))
                     self._loop()
                     ended_by = self._end_tree()
                 finally:
@@ -181,6 +181,10 @@ class _Run:
             os.close(self.signals)
             csignal.pthread_sigmask(csignal.SIG_SETMASK, self.mask)
             prctl.set_dumpable(dumpable)
+
+    def _brokered(self) -> list[str]:
+        """What brokers made of their options."""
+        return self.supervision.brokers.notes if self.supervision is not None and self.supervision.brokers is not None else []
 
     def _start(self) -> None:
         if "watch" in self.job.supervision:
@@ -215,7 +219,8 @@ class _Run:
             self.job.environment,
             program,
             flags,
-            steps(self.job, self.plan, domain, outside=self.trace or self.report),
+            steps(self.job, self.plan, domain, outside=self.trace or self.report)
+            + (self.supervision.steps() if self.supervision is not None else []),
             mask,
         )
         refuse_forbidden_start(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from seclude.sandbox.brokers import Brokers
     from seclude.sandbox.remote import Forwarder
     from seclude.sandbox.result import Job, Result
+    from seclude.sandbox.start import Step
     from seclude.supervise.notifications import Start
     from seclude.supervise.observer import Calls
     from seclude.supervise.ptrace_engine import PtraceEngine
@@ -42,7 +43,19 @@ __all__ = ["Supervision", "architectures", "build", "choose", "choose_engine", "
 class Supervision:
     """One run's handlers and the engine under them. ``run`` is the engine's `_Run`: its kernel, poll, record, responder and notes are used."""
 
-    __slots__ = ("_asking", "_attendant", "_inquirer", "_forwarder", "_ptrace", "_remote", "_run", "brokers", "engine", "handlers", "router")
+    __slots__ = (
+        "_asking",
+        "_attendant",
+        "_forwarder",
+        "_inquirer",
+        "_ptrace",
+        "_remote",
+        "_run",
+        "brokers",
+        "engine",
+        "handlers",
+        "router",
+    )
 
     def __init__(self, run: Any, handlers: Iterable[Handler], engine: str) -> None:
         self._run = run
@@ -147,6 +160,10 @@ class Supervision:
         if self._asking is not None:
             self._run.notes.extend(self._asking.notes())
 
+    def steps(self) -> list[Step]:
+        """What the child does besides, before it is filtered."""
+        return [] if self.brokers is None else self.brokers.steps()
+
     def close(self) -> bool:
         """The run is over. False where a thread still holds the listener's number, which must not be another's then."""
         if self._forwarder is not None:
@@ -158,6 +175,8 @@ class Supervision:
         attendants = [one for one in (self._attendant, self._inquirer) if one is not None]
         for one in attendants:
             one.close()
+        if self.brokers is not None and not any(one.abandoned for one in attendants):
+            self.brokers.close()
         return not any(one.abandoned for one in attendants)
 
 
@@ -221,14 +240,13 @@ def build(job: Job, run: Any) -> Supervision:
     wanted = job.supervision
     words = wanted.get("handlers", ())
     handlers = load_handlers(words)
+    refuse_unreachable(handlers, job.artifact)
     brokers = None
-    if "connect" in wanted or "bind" in wanted:
+    if "connect" in wanted or "bind" in wanted or "exec" in wanted:
         from seclude.sandbox.brokers import Brokers
 
-        brokers = Brokers(wanted)
+        brokers = Brokers(wanted, job, run.path)
         handlers += brokers.handlers
-        run.notes += brokers.notes
-    refuse_unreachable(handlers, job.artifact)
     if any(wanted.get(option) for option in ("read", "write", "hide")):
         from seclude.sandbox.files import broker
 
