@@ -167,12 +167,16 @@ def start_processes():
     return made
 
 
-def bomb():
-    while True:
+def forks(most):
+    """Fork until it is refused, ``most`` times at the most; the children wait."""
+    for made in range(most):
         try:
-            os.fork()
-        except OSError:
-            continue
+            if os.fork() == 0:
+                time.sleep(3600)
+                os._exit(0)
+        except OSError as error:
+            return [made, type(error).__name__]
+    return [most, ""]
 
 
 def leave_threads():

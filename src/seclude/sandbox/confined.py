@@ -156,7 +156,7 @@ def confined(
     before workers are made. ``read``, ``write``: directories or files that it may open (see `seclude.sandbox.confined_files`); where either is given, nothing else but
     the interpreter's own files can be opened, whatever the policy says, and opening is allowed by the policy.
     ``timeout``: seconds of wall time a call; ``cpu``: of processor time a call. ``memory``: address space beyond what exists before the call;
-    ``processes``: tasks at once, for policies that allow new processes; ``descriptors``; ``file_size``: of each file written. ``input``, ``output``: what arguments and
+    ``processes``: tasks at once, for policies that allow new processes (default there: 32); ``descriptors``; ``file_size``: of each file written. ``input``, ``output``: what arguments and
     result may cost (`seclude.sandbox.plain`). ``env``: the worker's environment in addition to the few variables it keeps. ``report=False``: no supervision.
 
     The function must be one that a fresh interpreter can import: at the top level of its module, or of the script. Raises `UsageError`

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from seclude.compiler.artifact import Artifact
 
-__all__ = ["NEEDED", "recipe"]
+__all__ = ["NEEDED", "PROCESSES", "recipe"]
 
 #: what the worker calls after the filter is in force, and the registers it calls it with: (call, registers, rule)
 NEEDED = (
@@ -35,6 +35,8 @@ NEEDED = (
     ("close", (SYNC, 0, 0, 0, 0, 0), f"close(fd in {{{SYNC}, {LISTENER}}})"),
     ("close", (LISTENER, 0, 0, 0, 0, 0), f"close(fd in {{{SYNC}, {LISTENER}}})"),
 )
+#: tasks of a worker under a policy that allows new processes, unless told otherwise
+PROCESSES = 32
 _NEW_PROCESS = (("fork", (0,) * 6), ("vfork", (0,) * 6), ("clone", (17, 0, 0, 0, 0, 0)), ("clone3", (0,) * 6))
 
 
@@ -78,6 +80,8 @@ def recipe(where: tuple[str, str, str | None, bool], policy: Any, options: dict[
         "reported": artifact.reported if report else None,
         "tree": tree,
     }
+    if tree and options["processes"] is None:
+        options = options | {"processes": PROCESSES}
     made |= {key: options[key] for key in ("memory", "processes", "descriptors", "file_size", "files", "input", "output")}
     return artifact, made
 

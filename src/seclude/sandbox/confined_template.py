@@ -20,6 +20,7 @@ from __future__ import annotations
 import _socket
 import errno
 import os
+import resource
 import select
 
 from seclude.errors import KernelError, SecludeError, UsageError
@@ -40,7 +41,6 @@ from seclude.supervise.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import resource
     from typing import Any
 
 __all__ = ["serve"]
@@ -192,9 +192,12 @@ class _Template:
                 "close() it after such a change: the next call starts anew",
             )
         one.notes += self.plan.notes
+        rlimits: list[tuple[int, int, int]] = []
         if self.recipe["tree"]:
             one.plan = _limits.plan(_limits.Limits(memory=self.recipe["memory"], processes=self.recipe["processes"]))
             one.notes += one.plan.notes
+            # Memory is bound by the worker itself, beyond what it has; an address space of this many bytes in all would have no room for it.
+            rlimits = [limit for limit in one.plan.rlimits if limit[0] != resource.RLIMIT_AS]
         mine, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
         me = os.getpid()
         # The worker has this from us, and must be one whom we may trace and whose listener we may take. Ours are root's again afterwards.
@@ -206,7 +209,7 @@ class _Template:
             raise libc.failed("fork", error.errno or 0, "a worker", "raise the limit on processes, or free memory") from None
         if pid == 0:
             try:
-                worker.become(self.plan, channel, theirs.fileno(), me)
+                worker.become(self.plan, channel, theirs.fileno(), me, rlimits)
             finally:
                 os._exit(70)
         prctl.set_dumpable(False)
@@ -318,10 +321,17 @@ class _Template:
                 if os.WIFSTOPPED(status):
                     kill(tid)  # traced, and nobody's any more
                     self._resume(tid)
+                else:
+                    self._sweep()  # what it left is ours now
                 continue
             gone = one.observer.handle(tid, status)
             if gone and tid == one.pid:
                 self._ended(one, status, usage)
+
+    def _sweep(self) -> None:
+        """Kill every child that is no worker: what a worker that has ended left. Each one's end brings the next sweep."""
+        for pid in children() - self.by_pid.keys():
+            kill(pid)
 
     def _resume(self, tid: int) -> None:
         try:
@@ -352,8 +362,7 @@ class _Template:
         if one.observer is not None:
             for tid in one.observer.alive:
                 kill(tid)
-        for pid in children() - self.by_pid.keys():
-            kill(pid)
+        self._sweep()
         while one.responder is not None and self.kernel_waits(one.listener):
             one.responder.serve()
         one.usage = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024

@@ -72,8 +72,8 @@ class Plan:
         self.notes = notes
 
 
-def become(plan: Plan, channel: int, sync: int, parent: int) -> NoReturn:
-    """In the fork: become a confined worker and serve. Never returns into the template's code."""
+def become(plan: Plan, channel: int, sync: int, parent: int, rlimits: Sequence[Limit]) -> NoReturn:
+    """In the fork: become a confined worker and serve. ``rlimits`` are this worker's own. Never returns into the template's code."""
     what = "the worker's start"
     try:
         what = "PR_SET_PDEATHSIG"
@@ -103,7 +103,7 @@ def become(plan: Plan, channel: int, sync: int, parent: int) -> NoReturn:
         what = "descriptors"
         _keep(channel, sync)
         what = "setrlimit"
-        for kind, soft, hard in plan.rlimits:
+        for kind, soft, hard in (*plan.rlimits, *rlimits):
             resource.setrlimit(kind, (soft, hard))
         if memory:
             _bound_memory(memory)
