@@ -15,6 +15,7 @@ __all__ = ["main"]
 #: command → one line for the overview, in the order they are listed
 COMMANDS = {
     "run": "run a program under a policy and explain every denial",
+    "answer": "answer, in another terminal, what a run asks",
     "judge": "run a submission on test cases, and give a verdict with what it used",
     "compile": "compile a policy into a proven filter: raw, assembly, C, Go, Rust or JSON",
     "prove": "prove that a filter means exactly what a policy says",

@@ -181,6 +181,18 @@ def prepend(policy: Policy, lines: Iterable[tuple[str, str, str]]) -> Policy:
     ``("allow", "socket(domain == AF_INET)", "--allow")``, or with architectures ``("allow", "on x86: read", "--allow")``. The first line is tried first. Raises `PolicyError`, placed in
     the text that was given.
     """
+    items, sources = _rules(lines)
+    return build((*items, *policy.items), policy.header, policy.file, (*policy.sources, *sources), policy.native or None)
+
+
+def append(policy: Policy, lines: Iterable[tuple[str, str, str]]) -> Policy:
+    """``policy`` with rules after its own, as in `prepend`: they decide only what no other rule did."""
+    items, sources = _rules(lines)
+    return build((*policy.items, *items), policy.header, policy.file, (*policy.sources, *sources), policy.native or None)
+
+
+def _rules(lines: Iterable[tuple[str, str, str]]) -> tuple[list[Rule | Include], list[tuple[str, str]]]:
+    """One rule of each line, and its text. Raises `PolicyError` with every fault."""
     items: list[Rule | Include] = []
     sources: list[tuple[str, str]] = []
     faults: list[Diagnostic] = []
@@ -202,5 +214,4 @@ def prepend(policy: Policy, lines: Iterable[tuple[str, str, str]]) -> Policy:
         sources.append((origin, source))
     if faults:
         raise PolicyError(faults)
-    texts = (*policy.sources, *sources)
-    return build((*items, *policy.items), policy.header, policy.file, texts, policy.native or None)
+    return items, sources

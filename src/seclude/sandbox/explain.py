@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from seclude.policy.nodes import Rule
     from seclude.supervise.record import Denial
 
-__all__ = ["explain", "place_of", "policy_of"]
+__all__ = ["explain", "place_of", "policy_of", "rules_that_allow"]
 
 _PERMITTED = (0x7FFF0000, 0x7FFC0000)
 #: parameters that tell one use of a call from another: a suggestion names their value
@@ -118,6 +118,13 @@ def _suggest(policy: Policy, denial: Denial, tried: dict[tuple[str, int], bool])
         if tried[key]:
             return f"--allow '{rule}'" if rule != denial.call else f"--allow {rule}"
     return ""
+
+
+def rules_that_allow(policy: Policy, denial: Denial) -> list[str]:
+    """Rules of one call that would allow it, the narrowest first: ``socket(domain == AF_INET)``, then ``socket``."""
+    if denial.call.startswith("#"):
+        return []
+    return [rule for rule in (_telling(denial), denial.call) if rule and _allows(policy, rule, denial)]
 
 
 def _telling(denial: Denial) -> str:
