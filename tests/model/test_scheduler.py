@@ -20,7 +20,7 @@ def test_the_module_shows_what_it_does():
 
 def test_every_sequence_of_choices_is_had_once():
     seen = []
-    given = []
+    given: list[int] | None = []
     while given is not None:
         chooser = Chooser(given)
         first = chooser.choose(3)

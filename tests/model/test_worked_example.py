@@ -36,6 +36,7 @@ def test_a_program_and_its_supervisor():
     assert kernel.poll(supervisor, listener) == uapi.EPOLLIN | uapi.EPOLLRDNORM
     notification = SeccompNotif()
     assert kernel.ioctl(supervisor, listener, uapi.SECCOMP_IOCTL_NOTIF_RECV, notification).value == 0
+    assert notification.data is not None
     assert (notification.id, notification.pid, notification.data.args[1]) == (1, program.tid, 0o755)
     assert kernel.poll(supervisor, listener) == uapi.EPOLLOUT | uapi.EPOLLWRNORM
     answer = Response(notification.id, error=-uapi.EPERM)

@@ -28,6 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from seclude.model.calls import SystemCall
     from seclude.model.kernel import KernelModel
+    from seclude.model.scheduler import explore
     from seclude.model.task import Task
 
 #: public name → the module it lives in

@@ -93,6 +93,8 @@ class KernelModel:
         self.filters_made = 0
         self.log: list[LogRecord] = []
         self.activities: list[Activity] = []
+        #: the newest call of each task that still exists
+        self.newest: dict[Task, SystemCall] = {}
         self.story: list[str] = []
         #: called with every line of the story as it happens
         self.watchers: list[Callable[[str], None]] = []
@@ -177,9 +179,9 @@ class KernelModel:
 
         return self.syscall(task, "exit_group", status, body=body)
 
-    def wait(self, parent: Task, *, reap: bool = True) -> tuple[int, int] | None:
+    def wait(self, parent: Task, *, peek: bool = False) -> tuple[int, int] | None:
         """wait4(-1, WNOHANG | __WALL): ``(id, status)`` of a child that ended or a tracee that stopped; None where there is none now,
-        ``(0, 0)`` where there is nobody to wait for. Ids are those that ``parent`` sees.
+        ``(0, 0)`` where there is nobody to wait for. Ids are those that ``parent`` sees. ``peek``: nothing changes by it (WNOWAIT).
         """
         anyone = False
         for task in list(self.tasks):
@@ -189,12 +191,12 @@ class KernelModel:
                 continue
             anyone = True
             if tracee and task.stop is not None and not task.stop.reported and not task.stop.released:
-                task.stop.reported = True
+                task.stop.reported = not peek
                 return task_pid_vnr(task, parent), task.stop.status
             status = (task.process.status if task.is_leader else task.exit_code) if task.exited else None
             if status is not None:
                 number = task_pid_vnr(task, parent)
-                if reap:
+                if not peek:
                     self.release(task)
                     self.rest()
                 return number, status
@@ -203,6 +205,7 @@ class KernelModel:
     def release(self, task: Task) -> None:
         """Reap an ended task."""
         release_task(self, task)
+        self.newest.pop(task, None)
 
     # --- signals
 
@@ -257,6 +260,7 @@ class KernelModel:
             number = call
         padded = tuple(value & 0xFFFFFFFFFFFFFFFF for value in args) + (0,) * (6 - len(args))
         made = SystemCall(task, number, token, ip, padded, body)
+        self.newest[task] = made
         made.activity = Activity(task, f"call {call}", do_syscall(self, made))
         self.tell(f"{self.name(task)} calls {self.call_text(made)}")
         self._start(made.activity)

@@ -22,7 +22,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from seclude.errors import UsageError
-from seclude.model.calls import SystemCall
 from seclude.model.kernel import KernelModel
 from seclude.model.notify import AddFd, Response, SeccompNotif
 from seclude.model.scheduler import Chooser
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from seclude.bpf.program import Program
-    from seclude.model.calls import Activity
+    from seclude.model.calls import Activity, SystemCall
     from seclude.model.task import Task
 
 __all__ = ["Actor", "Listener", "Scenario", "Step"]
@@ -223,6 +222,13 @@ class Scenario:
         while mine.state in ("running", "sleeping"):
             moved = self._move(())
             assert moved, f"{self.kernel.call_text(mine)} sleeps for ever: it waits for {mine.why}"
+
+    def until(self, condition: Callable[[], bool]) -> bool:
+        """Where `main` waits: others run, by choice, until the condition holds. False where it never will."""
+        while not condition():
+            if not self._move(()):
+                return False
+        return True
 
     def _move(self, more: tuple[None, ...]) -> bool:
         """One step of somebody's; False where nobody can take one, or the choice was to go on (``more``)."""

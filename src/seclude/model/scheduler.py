@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Chooser", "Explored", "Violation", "explore"]
 
 
-class Violation(AssertionError):
+class Violation(AssertionError):  # noqa: N818 - the word for it
     """A check failed in one order of steps; the message is that order, as a numbered story. ``choices`` replays it."""
 
     def __init__(self, message: str, choices: Sequence[int]) -> None:
