@@ -175,7 +175,11 @@ def _weaker(arguments: Arguments) -> dict[str, str]:
 
 def _supervision(arguments: Arguments) -> dict[str, Any]:
     """What is decided while the run happens; empty for most runs, which import nothing for it."""
-    out: dict[str, Any] = {name: arguments.all(name) for name in ("connect", "bind", "exec") if arguments.all(name)}
+    out: dict[str, Any] = {}
+    if arguments.all("connect") or arguments.all("bind") or arguments.all("exec"):
+        from seclude.sandbox.brokers import asked as reachable
+
+        out |= reachable(arguments.all("connect"), arguments.all("bind"), arguments.all("exec") or None)
     files = {name: arguments.all(name) for name in ("read", "write", "hide") if arguments.all(name)}
     if files:
         from seclude.sandbox.files import asked

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from seclude.compiler.artifact import Artifact
+    from seclude.sandbox.journal import Journal
     from seclude.sandbox.result import Job, Result
     from seclude.supervise.observer import Calls
     from seclude.supervise.record import Denial
     from seclude.supervise.tracer import Tracer
+    from seclude.supervise.tracer_format import Format
     from seclude.supervise.tracer_output import Output
 
 __all__ = ["Watching"]
@@ -47,25 +49,41 @@ class Watched(Record):
         text = self._shown.pop(id(denial), None)
         if text is not None:
             self.watching.denied(denial, text)
+        if self.watching.journal is not None:
+            self.watching.log_denial(denial)
         super().add(key, denial)
 
 
 class Watching:
     """One run's. ``run`` is the engine's: its record is replaced, its notes are added to.
 
-    ``job.supervision["watch"]``: ``trace`` (as `seclude.policy.chosen` reads it), ``trace_file``, ``trace_failed``, ``trace_count``, ``trace_size``.
+    ``job.supervision["watch"]``: ``trace`` (as `seclude.policy.chosen` reads it), ``trace_file``, ``trace_failed``, ``trace_count``, ``trace_size``,
+    ``log``, ``log_size``, ``log_keep``.
     """
 
-    __slots__ = ("_file", "_run", "output", "tracer")
+    __slots__ = ("_begun", "_file", "_job", "_run", "journal", "output", "tracer")
 
     def __init__(self, job: Job, run: Any) -> None:
         wanted = job.supervision["watch"]
         self._run = run
+        self._job = job
+        self._begun = False
+        self.journal: Journal | None = None
         self.tracer: Tracer | None = None
         self.output: Output | None = None
         self._file = -1
         if wanted.get("trace"):
             self._trace(job, wanted, run)
+        if wanted.get("log"):
+            from seclude.sandbox.journal import KEEP, SIZE, Journal, size_of
+
+            keep = str(wanted.get("log_keep") or KEEP)
+            if not keep.isdigit() or int(keep) > 1000:
+                raise UsageError(f"--log-keep {keep}: expected a number of files, up to 1000")
+            size = wanted.get("log_size")
+            self.journal = Journal(wanted["log"], size=SIZE if size is None else size_of(size), keep=int(keep))
+            if self.tracer is not None:
+                self.tracer.log = self.log_call
         run.record = Watched(self)
 
     def _trace(self, job: Job, wanted: dict[str, Any], run: Any) -> None:
@@ -127,6 +145,45 @@ class Watching:
             outcome = failure(here, number) if here is not None and number is not None else f"-1 {denial.result}"
         self.tracer.answered(denial.tid, text, outcome)
 
+    # -- the log
+
+    def _log(self, event: str, **fields: Any) -> None:
+        """One line; before the first, what this run is."""
+        if self.journal is None:
+            return
+        if not self._begun:
+            self._begun = True
+            self.journal.write(
+                "start",
+                supervisor=os.getpid(),
+                command=[word.decode("utf-8", "backslashreplace") for word in self._job.argv],
+                policy=self._job.artifact.name,
+                main=self._run.main,
+            )
+        self.journal.write(event, supervisor=os.getpid(), **fields)
+
+    def log_denial(self, denial: Denial) -> None:
+        """A denial was delivered."""
+        self._log(
+            "denied",
+            tid=denial.tid,
+            arch=denial.arch,
+            call=denial.call,
+            nr=denial.nr,
+            # 64-bit words do not survive every JSON reader
+            args=[hex(word) for word in denial.args],
+            ip=hex(denial.ip),
+            text=denial.text,
+            action=denial.action,
+            result=denial.result,
+            reason=denial.reason,
+            where=denial.where,
+        )
+
+    def log_call(self, tid: int, form: Format, args: tuple[int, ...], text: str, outcome: str) -> None:
+        """A traced call is over."""
+        self._log("call", tid=tid, arch=form.arch.name, call=form.name, args=[hex(word) for word in args], text=text, result=outcome)
+
     def idle(self) -> None:
         """Nothing else to do."""
         if self.output is not None:
@@ -140,8 +197,16 @@ class Watching:
         if self.output is not None and self.output.lost:
             result.notes.append(f"{self.output.lost} characters of the trace could not be written")
 
+        if self.journal is not None:
+            self._log("end", code=result.code, signal=result.signal, limit=result.limit, denied=sum(one.count for one in result.denials))
+            self.journal.close()
+            if self.journal.lost:
+                result.notes.append(f"{self.journal.lost} lines of the log could not be written")
+
     def close(self) -> None:
         """Close what was opened."""
+        if self.journal is not None:
+            self.journal.close()
         if self._file >= 0:
             os.close(self._file)
             self._file = -1

@@ -13,6 +13,7 @@ killed inside a call never comes back from it: its line ends with ``= ?``. A cal
 from __future__ import annotations
 
 from seclude.abi import native
+from seclude.kernel import memory
 from seclude.kernel.calls import call_result, copy
 from seclude.supervise.observer import LEAVE
 from seclude.supervise.tracer_format import find
@@ -177,8 +178,9 @@ class Tracer:
         form = find(token, nr)
         if form.name not in self.wanted:
             return None
-        self._view.tid = tid
-        return form.whole(self._view, args)
+        view = View(memory.read, self._view.limit)  # of its own: handlers' threads tell of denials too
+        view.tid = tid
+        return form.whole(view, args)
 
     def answered(self, tid: int, text: str, outcome: str) -> None:
         """The denied call has its answer: ``-1 EPERM (...)``, or ``?``."""
