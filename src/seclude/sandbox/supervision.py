@@ -256,6 +256,8 @@ def build(job: Job, run: Any) -> Supervision:
         raise PolicyError(
             "the ptrace engine decides calls, and this run does not trace" + _why(run), "try --engine notify; see: seclude doctor"
         )
+    if "ask" in wanted and not run.report:
+        raise PolicyError("--ask needs denials to be notified, and reporting is off" + _why(run), "leave out --no-report")
     if engine == "notify" and not run.report:
         raise PolicyError(
             "the notify engine decides calls, and this run has no listener" + _why(run), "leave out --no-report, or try --engine ptrace"
@@ -263,8 +265,6 @@ def build(job: Job, run: Any) -> Supervision:
     made = Supervision(run, handlers, engine)
     made.brokers = brokers
     if "ask" in wanted:
-        if not run.report:
-            raise PolicyError("--ask needs denials to be notified, and reporting is off" + _why(run), "leave out --no-report")
         from seclude.sandbox import ask
 
         made.ask(ask.build(wanted["ask"], job.artifact, run.plain))

@@ -39,7 +39,7 @@ _MAX_ERRNO = 4095
 class Responder:
     """One listener. ``start`` is ``(pid, token, nr, first three arguments)`` of the execve to let pass, once; None after it."""
 
-    __slots__ = ("answered", "attend", "kernel", "listener", "plain", "record", "start")
+    __slots__ = ("answered", "ask", "attend", "kernel", "listener", "plain", "record", "start")
 
     def __init__(self, kernel: Kernel, listener: int, plain: Plain, record: Record, start: Start | None) -> None:
         self.kernel = kernel
@@ -50,6 +50,8 @@ class Responder:
         self.answered = 0
         #: takes a call with the action notify or trace, and the policy's value for it; False leaves it unhandled
         self.attend: Callable[[Notification, int], bool] | None = None
+        #: the same for calls that the policy denies with an errno: somebody may be asked about them first
+        self.ask: Callable[[Notification, int], bool] | None = None
 
     def serve(self) -> None:
         """Take one notification and answer it. Poll the listener first: this blocks where nothing waits."""
@@ -62,6 +64,8 @@ class Responder:
             return
         action, data = self.plain.value(call.nr, call.arch, call.ip, call.args)
         if action == ERRNO:
+            if self.ask is not None and self.ask(call, action | data):
+                return
             number, name = min(data, _MAX_ERRNO), "errno"
         elif action in (ALLOW, LOG):
             # The reporting filter notifies one permitted call: a filter with a listener. There can be only one, and it is ours.
