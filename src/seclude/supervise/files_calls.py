@@ -47,7 +47,6 @@ _OF_OTHERS = frozenset(
 #: of its own process, never through the supervisor
 _NOT_OWN = frozenset((b"mem", b"map_files", b"attr", b"pagemap", b"ns"))
 _OWN_WRITTEN = frozenset((b"comm", b"oom_score_adj", b"timerslack_ns", b"coredump_filter"))
-_XATTR_MOST = 65536  # XATTR_SIZE_MAX (linux/limits.h)
 _TRIES = 16  # races for one name that are run before giving up
 
 
@@ -83,6 +82,16 @@ class Act:
         value = self.call.raw[index] & 0xFFFFFFFF
         return value - (1 << 32) if value >> 31 else value
 
+    @property
+    def narrow(self) -> bool:
+        """Whether the call's pointers and longs have 32 bits."""
+        arch = self.call.arch
+        return arch is not None and (arch.bits == 32 or bool(arch.x32_bit))
+
+    def address(self, index: int) -> int:
+        """An argument as a pointer or a size."""
+        return self.call.raw[index] & (0xFFFFFFFF if self.narrow else -1)
+
     def path(self, index: int) -> bytes:
         """The path that an argument points to. Raises `Unreadable`."""
         text = self.call.path(index)
@@ -102,26 +111,24 @@ class Act:
 
     # -- handles, judged
 
-    def find(self, dirfd: int, path: bytes, *, follow: bool = True, empty: bool = False) -> Found:
-        """What a path names; with ``empty`` an empty one names the descriptor itself, which needs no grant. Raises OSError."""
-        if not path and empty:
-            if dirfd == AT_FDCWD:
-                path = b"."
-            else:
-                found = self.resolver.of_descriptor(self.view, dirfd)
-                self._bases.append(found.handle)
-                return found
+    def of_descriptor(self, fd: int) -> Found:
+        """The file of a descriptor of the target's, which needs no grant to be looked at. Raises OSError."""
+        found = self.resolver.of_descriptor(self.view, fd)
+        self._bases.append(found.handle)
+        return found
+
+    def locate(self, dirfd: int, path: bytes, *, follow: bool, real: bool = False) -> Found:
+        """What a path names, looked up as the target (``real``: see `enter`). Raises OSError."""
         base = self.base(dirfd, path)
+        self.enter(real=real)
         found = self.resolver.find(self.view, base, path, follow=follow)
         assert isinstance(found, Found)
         self._bases.append(found.handle)
         return found
 
-    def parent(self, dirfd: int, path: bytes) -> Missing:
-        """The directory and name that a path ends in. Raises OSError."""
-        missing = self.resolver.parent(self.view, self.base(dirfd, path), path)
-        self._bases.append(missing.handle)
-        return missing
+    def hold(self, handle: int) -> None:
+        """Close ``handle`` with the rest."""
+        self._bases.append(handle)
 
     def require(self, path: bytes, level: int, *, proc: bool = False) -> None:
         """Raise `Refused` unless ``path`` has ``level``. ``proc``: it lies in a /proc, where more is to be looked at."""
@@ -177,10 +184,6 @@ class Act:
         if self._entered:
             self._entered = False
             self._identity.leave()
-
-    def keep(self, handle: int) -> None:
-        """``handle`` is not closed with the rest."""
-        self._bases.remove(handle)
 
     def close(self) -> None:
         """Close every handle that was taken, and leave the target's identity."""
@@ -252,11 +255,11 @@ def _open_found(act: Act, found: Found, flags: int, mode: int) -> Outcome:
     if found.kind == stat.S_IFIFO and not flags & os.O_NONBLOCK and access != os.O_RDWR:
         from seclude.supervise.files_fifo import open_fifo
 
-        first = open_fifo(found.handle, access)
-        if first < 0:
-            handle = os.dup(found.handle)
-            return Emulate(lambda call: _await_fifo(call, handle, how, access, cloexec)), ()
-        return Inject(first, cloexec=cloexec), ()
+        end = open_fifo(found.handle, access)
+        if end >= 0:
+            return Inject(end, cloexec=cloexec), ()
+        handle = os.dup(found.handle)
+        return Emulate(lambda call: _await_fifo(call, handle, access, cloexec)), ()
     if flags & _TMPFILE == _TMPFILE:
         before = os.umask(act.view.caller.umask)
         try:
@@ -266,11 +269,11 @@ def _open_found(act: Act, found: Found, flags: int, mode: int) -> Outcome:
     return Inject(os.open(paths.at(found.handle), how | os.O_CLOEXEC), cloexec=cloexec), ()
 
 
-def _await_fifo(call: Call, handle: int, how: int, access: int, cloexec: bool) -> int | Verdict:
+def _await_fifo(call: Call, handle: int, access: int, cloexec: bool) -> int | Verdict:
     from seclude.supervise.files_fifo import await_fifo
 
     try:
-        return Inject(await_fifo(call, handle, how, access), cloexec=cloexec)
+        return Inject(await_fifo(call, handle, access), cloexec=cloexec)
     finally:
         os.close(handle)
 
@@ -299,8 +302,8 @@ def _same_session(tid: int) -> bool:
         return False
 
 
-def openat2(act: Act, dirfd: int, path: bytes, how: int, size: int) -> Outcome:
-    """openat2(2). Flags that confine the resolution are not emulated: ENOSYS, upon which programs do without."""
+def open_how(act: Act, dirfd: int, path: bytes, how: int, size: int) -> Outcome:
+    """Open as by openat2(2). Flags that confine the resolution are not emulated: ENOSYS, upon which programs do without."""
     if size < 24:
         raise OSError(errno.EINVAL, "")
     if size > 24:
@@ -316,7 +319,7 @@ def openat2(act: Act, dirfd: int, path: bytes, how: int, size: int) -> Outcome:
 # -- looking
 
 
-def stat_(act: Act, dirfd: int, path: bytes, buffer: int, flags: int) -> Outcome:
+def look(act: Act, dirfd: int, path: bytes, buffer: int, flags: int, *, wide: bool = False) -> Outcome:
     """stat(2), lstat(2), fstatat(2): the kernel's own structure where the target has our architecture."""
     found = _looked_at(act, dirfd, path, flags)
     arch = act.call.arch
@@ -325,10 +328,10 @@ def stat_(act: Act, dirfd: int, path: bytes, buffer: int, flags: int) -> Outcome
         result = syscall("newfstatat", found.handle, b"", raw, AT_EMPTY_PATH)
         if result < 0:
             raise OSError(-result, "")
-        return 0, ((act.register(buffer), raw.raw[:_STAT_SIZE]),)
-    if arch is None or arch.name != "x86":
+        return 0, ((act.address(buffer), raw.raw[:_STAT_SIZE]),)
+    if arch is None or arch.name != "x86" or not wide:
         raise OSError(errno.ENOSYS, "")
-    return 0, ((act.register(buffer) & 0xFFFFFFFF, _stat64_of_x86(found.stat)),)
+    return 0, ((act.address(buffer), _stat64_of_x86(found.stat)),)
 
 
 _STAT_SIZE = 144 if os.uname().machine == "x86_64" else 128  # struct stat: arch/x86/include/uapi/asm/stat.h, asm-generic/stat.h
@@ -348,8 +351,8 @@ def _stat64_of_x86(status: os.stat_result) -> bytes:
     )  # fmt: skip
 
 
-def statx(act: Act, dirfd: int, path: bytes, flags: int, mask: int, buffer: int) -> Outcome:
-    """statx(2): the structure is the same everywhere."""
+def look_statx(act: Act, dirfd: int, path: bytes, flags: int, mask: int, buffer: int) -> Outcome:
+    """Look as by statx(2), whose structure is the same everywhere."""
     if mask >> 31:
         raise OSError(errno.EINVAL, "")
     found = _looked_at(act, dirfd, path, flags)
@@ -357,27 +360,21 @@ def statx(act: Act, dirfd: int, path: bytes, flags: int, mask: int, buffer: int)
     result = syscall("statx", found.handle, b"", AT_EMPTY_PATH | flags & 0x6000, mask, raw)
     if result < 0:
         raise OSError(-result, "")
-    return 0, ((act.register(buffer), raw.raw),)
+    return 0, ((act.address(buffer), raw.raw),)
 
 
 def _looked_at(act: Act, dirfd: int, path: bytes, flags: int) -> Found:
     if not path and flags & AT_EMPTY_PATH and dirfd != AT_FDCWD:
-        return act.find(dirfd, path, empty=True)
-    base = act.base(dirfd, path) if path else -1
-    act.enter()
-    if not path and not flags & AT_EMPTY_PATH:
-        raise FileNotFoundError(errno.ENOENT, "")
-    if base < 0:
-        path, base = b".", act.base(AT_FDCWD, b".")
-    found = act.resolver.find(act.view, base, path, follow=not flags & AT_SYMLINK_NOFOLLOW)
-    assert isinstance(found, Found)
-    act._bases.append(found.handle)
+        return act.of_descriptor(dirfd)
+    if not path and flags & AT_EMPTY_PATH:
+        path = b"."
+    found = act.locate(dirfd, path, follow=not flags & AT_SYMLINK_NOFOLLOW)
     act.require_found(found, PASS)
     return found
 
 
-def readlink(act: Act, dirfd: int, path: bytes, buffer: int, size: int) -> Outcome:
-    """readlink(2)."""
+def read_link(act: Act, dirfd: int, path: bytes, buffer: int, size: int) -> Outcome:
+    """Read a link, readlink(2)."""
     room = act.int32(size)
     if room <= 0:
         raise OSError(errno.EINVAL, "")
@@ -390,23 +387,19 @@ def readlink(act: Act, dirfd: int, path: bytes, buffer: int, size: int) -> Outco
     else:
         text = paths.link_text(found.handle)
     text = text[:room]
-    return len(text), ((act.register(buffer), text),)
+    return len(text), ((act.address(buffer), text),)
 
 
-def access(act: Act, dirfd: int, path: bytes, mode: int, flags: int) -> Outcome:
-    """access(2), faccessat2(2): by the real ids unless AT_EACCESS; what the rules do not grant is EACCES."""
+def ask(act: Act, dirfd: int, path: bytes, mode: int, flags: int) -> Outcome:
+    """Ask as by access(2) and faccessat2(2): by the real ids unless AT_EACCESS; what the rules do not grant is EACCES."""
     if mode & ~7 or flags & ~(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
         raise OSError(errno.EINVAL, "")
-    if not path and flags & AT_EMPTY_PATH:
-        found = act.find(dirfd, path, empty=True)
+    if not path and flags & AT_EMPTY_PATH and dirfd != AT_FDCWD:
+        found = act.of_descriptor(dirfd)
         act.enter(real=not flags & AT_EACCESS)
     else:
-        base = act.base(dirfd, path)
-        act.enter(real=not flags & AT_EACCESS)
-        there = act.resolver.find(act.view, base, path, follow=not flags & AT_SYMLINK_NOFOLLOW)
-        assert isinstance(there, Found)
-        found = there
-        act._bases.append(found.handle)
+        path = path or (b"." if flags & AT_EMPTY_PATH else b"")
+        found = act.locate(dirfd, path, follow=not flags & AT_SYMLINK_NOFOLLOW, real=not flags & AT_EACCESS)
         act.require_found(found, PASS)
         level = act.rules.level(found.path) if found.path.startswith(b"/") and not found.proc else WRITE
         passing = found.kind == stat.S_IFDIR and not mode & 4
@@ -418,8 +411,8 @@ def access(act: Act, dirfd: int, path: bytes, mode: int, flags: int) -> Outcome:
     return 0, ()
 
 
-def statfs(act: Act, dirfd: int, path: bytes, buffer: int) -> Outcome:
-    """statfs(2)."""
+def look_at_system(act: Act, dirfd: int, path: bytes, buffer: int) -> Outcome:
+    """Look at a file system, statfs(2)."""
     arch = act.call.arch
     if arch is None or arch.bits != 64 or arch.x32_bit:
         raise OSError(errno.ENOSYS, "")
@@ -428,4 +421,4 @@ def statfs(act: Act, dirfd: int, path: bytes, buffer: int) -> Outcome:
     result = syscall("fstatfs", found.handle, raw)
     if result < 0:
         raise OSError(-result, "")
-    return 0, ((act.register(buffer), raw.raw),)
+    return 0, ((act.address(buffer), raw.raw),)

@@ -218,16 +218,21 @@ class Resolver:
             handle = os.open(f"fd/{fd}", os.O_PATH | os.O_CLOEXEC, dir_fd=view.proc)
         except FileNotFoundError:
             raise OSError(errno.EBADF, "") from None
-        found = self._found(handle)
-        found.own, found.through = _access(view.proc, b"%d" % fd), True
+        try:
+            status = os.fstat(handle)
+            found = Found(handle, paths.handle_path(handle), status, proc=paths.is_proc(handle, status.st_dev), through=True)
+            found.own = _access(view.proc, b"%d" % fd)
+        except OSError:
+            os.close(handle)
+            raise
         return found
 
-    def _found(self, handle: int) -> Found:
-        """``handle`` with its path and status; it is closed where that fails."""
+    def _found(self, handle: int, *, removed: bool = False) -> Found:
+        """``handle`` with its path and status; it is closed where that fails. ``removed``: it may have no name any more."""
         try:
             status = os.fstat(handle)
             path = paths.handle_path(handle)
-            if path.endswith(_REMOVED) and path.startswith(b"/"):
+            if path.endswith(_REMOVED) and path.startswith(b"/") and not removed:
                 path = _real_name(path, status)
             return Found(handle, path, status, proc=paths.is_proc(handle, status.st_dev))
         except OSError:
@@ -293,7 +298,7 @@ class Resolver:
                     at = os.dup(view.root)
                 own = -1
             handle, at = at, -1
-            found = self._found(handle)
+            found = self._found(handle, removed=own >= 0)
             found.own, found.through = own, through
             if must_be_directory and found.kind != stat.S_IFDIR:
                 found.close()
