@@ -60,6 +60,7 @@ COMMAND = Command(
         Option("--log", "FILE", "add every decision to this file, one JSON object a line"),
         Option("--log-size", "SIZE", "rotate the log when it grows beyond this, 16M unless told"),
         Option("--log-keep", "N", "rotated logs that are kept, 5 unless told"),
+        Option("--where", "", "say of each denied call where in the program it was made"),
         Option("--report", "FORM", "how denials are told", default="text", choices=("text", "json", "none")),
         Option("--report-file", "FILE", "write the report there instead of stderr"),
         Option("--no-report", "", "load the plain filter: errno answers are not seen, kills are"),
@@ -212,7 +213,7 @@ def _supervision(arguments: Arguments) -> dict[str, Any]:
 def _watch(arguments: Arguments) -> dict[str, Any]:
     """What is shown while the run happens."""
     options: dict[str, Any] = {name: arguments.text(name) for name in ("trace_file", "log", "log_size", "log_keep")}
-    options |= {name: True for name in ("trace_failed", "trace_count") if arguments.flag(name)}
+    options |= {name: True for name in ("trace_failed", "trace_count", "where") if arguments.flag(name)}
     out = {name: value for name, value in options.items() if value is not None}
     trace = arguments.text("trace")
     if trace is not None:

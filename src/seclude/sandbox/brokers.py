@@ -11,7 +11,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from seclude.sandbox.result import Job
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from seclude.supervise.network_rules import Grant
     from seclude.supervise.pool import Pool
 
-__all__ = ["Brokers", "rules"]
+__all__ = ["Brokers", "asked", "rules"]
 
 #: calls that wait for a peer at the same time; more wait for one of these to end
 WAITING = 512
@@ -29,10 +29,27 @@ _USE = "getsockname, getpeername, getsockopt, setsockopt, shutdown, recvfrom, re
 _STREAMS_AND_DATAGRAMS = "type & 0xf in {SOCK_STREAM, SOCK_DGRAM} and protocol in {0, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE}"
 
 
+def asked(
+    connect: Iterable[str | os.PathLike[str]] = (), bind: Iterable[str | os.PathLike[str]] = (),
+    programs: Iterable[str | os.PathLike[str]] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """What a job's supervision holds of these options: texts with absolute paths, since a run may be started from elsewhere. ``programs`` None binds nothing."""
+    out: dict[str, Any] = {}
+    for name, values in (("connect", connect), ("bind", bind)):
+        texts = [os.fspath(value) for value in values]
+        if texts:
+            local = {text for text in texts if text.startswith("unix:") and not text.startswith(("unix:/", "unix:@")) and text != "unix:"}
+            out[name] = ["unix:" + os.path.join(os.getcwd(), text[5:]) if text in local else text for text in texts]
+    if programs is not None:
+        words = [os.fspath(value) for value in programs]
+        out["exec"] = [os.path.join(os.getcwd(), word) if "/" in word else word for word in words]
+    return out
+
+
 def rules(supervision: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The ``rules`` of `prepare` for what ``connect``, ``bind`` and ``exec`` of a job's supervision grant; none where it has none of them."""
     connect, bind = supervision.get("connect", ()), supervision.get("bind", ())
-    executes = [("broker", "execve,execveat,memfd_create")] if supervision.get("exec") else []
+    executes = [("broker", "execve,execveat,memfd_create")] if "exec" in supervision else []
     if not connect and not bind:
         return executes
     out = [
@@ -75,7 +92,7 @@ class Brokers:
             self._network = Network(connect, bind, own_identity())
             self.handlers.append(self._network.handler())
             catch_interruptions()
-        if supervision.get("exec"):
+        if "exec" in supervision:
             from seclude.supervise.programs import Programs, permitted
 
             self._programs = Programs(permitted(supervision["exec"], os.path.join(job.cwd or b"", command), _search(job)))

@@ -14,6 +14,7 @@ from seclude.sandbox.result import Job
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
 
     from seclude.policy import Policy
     from seclude.sandbox.host import Host
@@ -41,6 +42,9 @@ def run(
     weaker: Mapping[str, str] | None = None,
     handlers: Iterable[Handler] = (),
     engine: str = "auto",
+    connect: Iterable[str] = (),
+    bind: Iterable[str] = (),
+    programs: Iterable[str | os.PathLike[str]] | None = None,
     on_loaded: Callable[[str], object] | None = None,
 ) -> Result:
     """Run ``command`` under ``policy`` and wait until it, and every process that it started, has ended.
@@ -52,6 +56,8 @@ def run(
     filter, ``ptrace=False`` does not trace; ``weaker`` maps an action that this kernel may lack to its substitute (``{"kill_process": "trap"}``).
     ``handlers`` (`seclude.supervise.handler`) decide the calls that the policy gives the action notify or trace, in this thread while it waits, or in threads
     of their own; ``engine`` is "notify", "ptrace", or "auto".
+    ``connect``, ``bind``: addresses that the program may connect and send to, and bind and listen at, as ``--connect`` and ``--bind`` take them (``"192.0.2.1:80"``,
+    ``"unix:/run/x"``); either closes every other address. ``programs``: the files that it may execute besides the command itself; None: any.
     ``on_loaded`` is called with one line on what was put in force, once it is; the logger ``seclude`` gets it too if logging is imported.
 
     Returns a `Result`, whatever the program did; its denials are explained. Raises `PolicyError`, `UsageError`, and
@@ -72,6 +78,12 @@ def run(
         host = Host(given, engine)
         if host.engine == "ptrace":
             extra.append(("engine", "ptrace"))
+    brokered: dict[str, Any] = {}
+    if connect or bind or programs is not None:
+        from seclude.sandbox import brokers
+
+        brokered = brokers.asked(connect, bind, programs)
+        extra += brokers.rules(brokered)
     artifact = prepare(policy, rules=extra)
     environment = dict(os.environb) if env is None else {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
     job = Job(
@@ -86,6 +98,7 @@ def run(
         ptrace=ptrace,
         umask=_umask(),
         weaker=dict(weaker or {}),
+        supervision=brokered,
         mask=sorted(int(number) for number in csignal.pthread_sigmask(csignal.SIG_BLOCK, ())),
     )
     for word in (*job.argv, *job.environment):
@@ -103,7 +116,7 @@ def run(
     if host is None:
         result = submit(job, _streams(stdin, stdout, stderr), loaded)
     else:
-        job.supervision = host.prepare(artifact)
+        job.supervision |= host.prepare(artifact)
         try:
             result = submit(job, _streams(stdin, stdout, stderr), loaded, host)
         finally:
