@@ -56,13 +56,18 @@ def _listen(name: str) -> socket.socket:
     import socket
 
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    fresh = f"{name}.{os.getpid()}"
     before = os.umask(0o177)  # for its owner alone, from the first moment
     try:
-        listener.bind(name)
-        listener.listen(16)
+        listener.bind(fresh)
+        try:
+            listener.listen(16)
+            os.link(fresh, name)  # under its name only when somebody listens; never over what is there
+        finally:
+            os.unlink(fresh)
     except OSError as error:
         listener.close()
-        remedy = "remove it if nobody waits there, or name another" if error.errno == errno.EADDRINUSE else "name another place"
+        remedy = "remove it if nobody waits there, or name another" if error.errno == errno.EEXIST else "name another place"
         raise UsageError(f"seclude answer: {name}: {error.strerror}", remedy) from None
     finally:
         os.umask(before)
