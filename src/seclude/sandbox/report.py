@@ -70,6 +70,9 @@ def _line(denial: Denial, colour: bool, width: int) -> str:
     outcome = denial.result if denial.action in ("errno", "busy", "handler") else f"{denial.action} ({denial.result})"
     parts = [f"{bold}{red}{verb} {denial.count}{_TIMES}{plain}  {bold}{denial.text}{plain} → {outcome}"]
     bare = [f"{verb} {denial.count}{_TIMES}  {denial.text} → {outcome}"]
+    if denial.where:
+        parts.append(f"{dim}at:{plain} {denial.where}")
+        bare.append(f"at: {denial.where}")
     if denial.rule:
         parts.append(f"{dim}rule:{plain} {denial.rule}")
         bare.append(f"rule: {denial.rule}")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from seclude.supervise.tracer import Tracer
     from seclude.supervise.tracer_format import Format
     from seclude.supervise.tracer_output import Output
+    from seclude.supervise.where import Places
 
 __all__ = ["Watching"]
 
@@ -40,6 +41,8 @@ class Watched(Record):
     def look(self, tid: int, denial: Denial) -> None:
         """See `Record.look`."""
         super().look(tid, denial)
+        if self.watching.places is not None:
+            denial.where = self.watching.places.find(tid, denial.ip)
         tracer = self.watching.tracer
         if tracer is not None:
             self._shown[id(denial)] = tracer.denied(tid, denial.token, denial.nr, denial.args)
@@ -58,10 +61,10 @@ class Watching:
     """One run's. ``run`` is the engine's: its record is replaced, its notes are added to.
 
     ``job.supervision["watch"]``: ``trace`` (as `seclude.policy.chosen` reads it), ``trace_file``, ``trace_failed``, ``trace_count``, ``trace_size``,
-    ``log``, ``log_size``, ``log_keep``.
+    ``log``, ``log_size``, ``log_keep``, ``where``.
     """
 
-    __slots__ = ("_begun", "_file", "_job", "_run", "journal", "output", "tracer")
+    __slots__ = ("_begun", "_file", "_job", "_run", "journal", "output", "places", "tracer")
 
     def __init__(self, job: Job, run: Any) -> None:
         wanted = job.supervision["watch"]
@@ -69,11 +72,16 @@ class Watching:
         self._job = job
         self._begun = False
         self.journal: Journal | None = None
+        self.places: Places | None = None
         self.tracer: Tracer | None = None
         self.output: Output | None = None
         self._file = -1
         if wanted.get("trace"):
             self._trace(job, wanted, run)
+        if wanted.get("where"):
+            from seclude.supervise.where import Places
+
+            self.places = Places()
         if wanted.get("log"):
             from seclude.sandbox.journal import KEEP, SIZE, Journal, size_of
 
