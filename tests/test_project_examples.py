@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from support import ROOT, run
+from support import ROOT, need_program, run
 
 EXAMPLES = ROOT / "examples"
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -19,7 +19,7 @@ def example(name, *words, status=0, **options):
 
 
 def test_every_example_is_run_here():
-    tested = {"demo.py", "demo.seclude", "show.py", "library.py", "install_in_process.py", "strict_function.py"}
+    tested = {"demo.py", "demo.seclude", "show.py", "library.py", "install_in_process.py", "judge.py", "strict_function.py"}
     assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == tested
 
 
@@ -55,6 +55,24 @@ def test_install_in_process():
         "read_passwd: Operation not permitted",
         "start_true: Operation not permitted",
     ]
+
+
+def test_judge_of_a_folder():
+    need_program("gcc")
+    head, *rows = example("judge.py").splitlines()
+    assert head.split() == ["submission", "verdict", "passed", "cpu", "memory"]
+    assert {row.split()[0]: " ".join(row[22:38].split()) for row in rows} == {
+        "adds.c": "accepted",
+        "adds.py": "accepted",
+        "asks_a_friend.py": "disallowed call",
+        "bombs.py": "disallowed call",
+        "broken.c": "does not compile",
+        "keeps_everything.py": "memory limit",
+        "looks_it_up.py": "runtime error",
+        "overflows.c": "wrong answer",
+        "thinks.py": "time limit",
+    }
+    assert any("bombs.py" in row and "(judge.seclude:" in row for row in rows)
 
 
 def test_strict_function():
