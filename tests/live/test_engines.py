@@ -1,0 +1,333 @@
+"""The same handlers and the same programs on both engines, on the real kernel: what a program sees is the engine's business nowhere."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import pytest
+
+from run_support import ALLOW, c_program, public, run, who
+
+pytestmark = pytest.mark.live
+
+VICTIM = Path(__file__).with_name("engine_victim.c").read_text()
+HANDLERS = """
+import asyncio
+import errno
+import threading
+
+from seclude.supervise import Allow, Deny, Emulate, Inject, Kill, Return, Rewrite, Skip, handler
+
+LOG = {log!r}
+begun, free = threading.Event(), threading.Event()
+done = 0
+
+
+def log(line):
+    with open(LOG, "a") as file:
+        file.write(line + "\\n")
+
+
+def full(call):
+    raise OSError(errno.ENOSPC, "full")
+
+
+ANSWERS = {{
+    5000000: Allow(),  # nobody's: beyond the largest pid there can be
+    11: Deny("EACCES", "eleven"),
+    12: Return(1212),
+    14: Kill("fourteen"),
+    15: Emulate(lambda call: 1515),
+    16: Emulate(full),
+    17: Emulate(lambda call: Deny("EXDEV")),
+    19: Return(-4095),
+    20: Return((1 << 40) + 7),
+    21: Emulate(lambda call: "no number"),
+}}
+
+
+@handler("getpgid", may={{Allow, Deny, Return, Kill, Emulate}})
+def decide(call):
+    number = int(call.args["pid"])
+    if number == 13:
+        raise RuntimeError("thirteen")
+    if number == 18:
+        return Skip(18)  # not declared
+    if number == 22:
+        return Return(64 if call.arch.bits == 64 else 32)
+    return ANSWERS.get(number) or Allow()
+
+
+@handler("getsid", may={{Allow, Return, Emulate, Deny}}, threads=True)
+def slow(call):
+    global done
+    number = int(call.args["pid"])
+    if number == 30:
+        def late(call):
+            begun.set()
+            return 30 if free.wait(30) else -1
+
+        return Emulate(late, undo=lambda call, value: log(f"undone {{value}}"))
+    if number == 31:
+        free.set()
+    if number == 32 and not begun.wait(30):
+        return Deny("ETIMEDOUT")
+    if number == 33:
+        done += 1
+        threading.Event().wait(0.002)
+        return Return(done)
+    return Return(number)
+
+
+@handler("getpriority", may={{Return, Deny}})
+async def later(call):
+    await asyncio.sleep(0)
+    if call.args["which"] == 1:
+        raise ValueError("async")
+    return Return(int(call.args["who"]))
+
+
+@handler("getppid", may={{Return}})
+def data(call):
+    return Return(call.data)
+
+
+@handler("getcwd", may={{Emulate}})
+def place(call):
+    def there(call):
+        call.write("buf", b"/place\\0")
+        return 7
+
+    return Emulate(there)
+
+
+@handler("chdir")
+def looked(call):
+    return Deny("ENOENT") if call.path("path") == "/gone" else Allow()
+
+
+@handler("getpgid", may={{Allow, Rewrite, Skip}})
+def other(call):
+    number = int(call.args["pid"])
+    if number == 5000000:
+        return Allow()
+    return Skip(1212) if number == 12 else Rewrite({{"pid": number - 100}})
+
+
+@handler("getpgid", may={{Inject}})
+def give(call):
+    return Inject(0, close=False)
+
+
+@handler("mkdir", may={{Allow, Deny}})
+def quick(call):
+    log(f"deciding {{os.getpid()}}")
+    if call.args["mode"] == 0o700:
+        free.wait(60)
+    return Allow()
+
+
+@handler("mkdir", may={{Allow, Deny}}, threads=True)
+def pooled(call):
+    return quick.function(call)
+
+
+import os
+"""
+POLICY = ALLOW + "notify getpgid, getsid, getpriority, getcwd, chdir\ntrace(7) getppid\n"
+ALL = ("decide", "slow", "later", "data", "place", "looked")
+ENGINES = ["notify", "ptrace"]
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request):
+    return request.param
+
+
+@pytest.fixture(params=who())
+def nobody(request):
+    return request.param
+
+
+@pytest.fixture
+def log():
+    """A file that handlers of any user can write."""
+    path = public() / f"log{os.getpid()}"
+    path.write_text("")
+    path.chmod(0o666)
+    yield path
+    path.unlink()
+
+
+@pytest.fixture
+def victim():
+    return c_program(VICTIM, "-pthread")
+
+
+@pytest.fixture
+def under(engine, nobody, log):
+    """``under(command...)``: run it with these handlers, on the engine and as the user of this round."""
+
+    def start(*command, text=POLICY, names=ALL, engine=engine, **more):
+        path = public() / f"engines{os.getpid()}.py"
+        path.write_text(HANDLERS.format(log=str(log)))
+        path.chmod(0o644)
+        options = tuple(word for name in names for word in ("--handler", f"{path}:{name}"))
+        return run(*command, text=text, options=(*options, "--engine", engine), nobody=nobody, **more)
+
+    return start
+
+
+def test_every_verdict_reaches_the_program(under, victim):
+    numbers = ("5000000", "11", "12", "13", "15", "16", "17", "18", "19", "20", "21", "22")
+    ran = under(victim, "verdicts", *numbers)
+    lines = dict(line.split(" ", 1) for line in ran.done.stdout.splitlines())
+    assert lines.pop("5000000") == "-1 3", str(ran.done)  # ESRCH: the kernel's own answer
+    assert lines == {
+        "11": "-1 13", "12": "1212 0", "13": "-1 1", "15": "1515 0", "16": "-1 28", "17": "-1 18", "18": "-1 1", "19": "-1 4095",
+        "20": f"{(1 << 40) + 7} 0", "21": "-1 1", "22": "64 0",
+    }  # fmt: skip
+    told = {denial["text"]: (denial["result"], denial["reason"]) for denial in ran.denials}
+    assert told.keys() == {f"getpgid({number})" for number in (11, 13, 17, 18, 21)}
+    assert told["getpgid(11)"] == ("EACCES", "handler decide: eleven")
+    assert "RuntimeError: thirteen" in told["getpgid(13)"][1]
+    assert "answered Skip, which it does not declare" in told["getpgid(18)"][1]
+
+
+def test_a_kill_ends_the_process_before_its_call(under, victim):
+    ran = under(victim, "verdicts", "12", "14", "12")
+    assert ran.report["signal"] == 9, str(ran.done)
+    assert ran.done.stdout == "12 1212 0\n"
+    assert ran.denied("getpgid")["result"] == "SIGKILL"
+
+
+def test_threads_wait_for_their_own_calls_only(under, victim):
+    ran = under(victim, "threads")
+    assert ran.done.stdout == "bad 0\n", str(ran.done)
+
+
+def test_processes_and_their_programs_are_followed(under, victim):
+    ran = under(victim, "tree")
+    assert (ran.done.stdout, ran.report["code"]) == ("tree\n", 0), str(ran.done)
+
+
+def test_exec_by_another_thread_while_the_first_stands_in_a_call(under, victim, log):
+    ran = under(victim, "leave")
+    assert ran.done.stdout == "free 31 0\n12 1212 0\n34 34 0\n", str(ran.done)
+    assert log.read_text() in ("", "undone 30\n")  # the run may be over before the late handler is
+
+
+def test_a_program_killed_in_its_call_holds_nobody(under, victim):
+    ran = under(victim, "kill")
+    assert ran.done.stdout == "killed 9\nfree 31 0\n", str(ran.done)
+
+
+def test_a_program_stopped_in_its_call_stops_behind_it_and_goes_on(under, victim):
+    ran = under(victim, "stop")
+    lines = ran.done.stdout.splitlines()
+    assert set(lines[:2]) <= {"free 31 0", "held 30 0", "stopped 19"}, str(ran.done)
+    assert [line for line in lines if line != "held 30 0"] == ["free 31 0", "stopped 19", "continued 1", "ended 7"], str(ran.done)
+    assert "held 30 0" in lines
+
+
+def test_signals_arrive_as_they_were_sent_and_no_effect_happens_twice(under, victim):
+    ran = under(victim, "signals")
+    numbers = (10, 5, 37, 17, 31)
+    assert ran.done.stdout.splitlines() == [
+        *(f"signal {number} code -1 value {40 + index} own 1" for index, number in enumerate(numbers)),
+        "wrong 0 ticks 1",
+    ], str(ran.done)
+
+
+def test_a_filter_of_the_targets_own_that_says_trace_opens_nothing(under, victim):
+    ran = under(victim, "own")
+    assert ran.done.stdout == "filter 0 0\ntimes -1 38\n12 1212 0\n11 -1 13\n", str(ran.done)
+
+
+def test_what_an_emulated_call_gives_back_is_in_the_targets_memory(under, victim):
+    ran = under(victim, "place", "7")
+    assert ran.done.stdout.splitlines() == ["getcwd 7 0", "/place", "nowhere -1 14"], str(ran.done)
+    ran = under(victim, "place", "6")
+    assert ran.done.stdout.splitlines() == ["getcwd -1 1", "x" * 63, "nowhere -1 1"], str(ran.done)
+
+
+PYTHON = """
+import ctypes, os, threading
+libc = ctypes.CDLL(None, use_errno=True)
+def call(*words):
+    result = libc.syscall(*words)
+    return result if result >= 0 else -ctypes.get_errno()
+GETPRIORITY, GETPPID = {getpriority}, {getppid}
+out = []
+threads = [threading.Thread(target=lambda n=n: out.append(call(GETPRIORITY, 0, n))) for n in range(100, 104)]
+for one in threads: one.start()
+for one in threads: one.join()
+print(sorted(out), call(GETPRIORITY, 1, 5), call(GETPPID))
+for path in ("/gone", "/"):
+    try: os.chdir(path); print("there")
+    except OSError as error: print(error.errno)
+"""
+
+
+def test_async_handlers_trace_data_and_memory_in_a_python_program(under):
+    from seclude.abi import native
+    from support import nobody_python
+
+    numbers = {name: native().number(name) for name in ("getpriority", "getppid")}
+    ran = under(nobody_python(), "-c", PYTHON.format(**numbers))
+    assert ran.done.stdout.splitlines() == ["[100, 101, 102, 103] -1 7", "2", "1"], str(ran.done)
+    assert any("after looking at the target's memory" in denial["reason"] for denial in ran.denials)
+
+
+def test_a_call_that_no_handler_takes_is_enosys_and_told(under, victim):
+    ran = under(victim, "slow", "34", names=("decide",))
+    assert ran.done.stdout == "34 -1 38\n", str(ran.done)
+    assert ran.denied("getsid")["result"] == "ENOSYS"
+
+
+x86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="an x86-64 kernel's compatible calls")
+
+
+@x86
+def test_an_i386_call_from_64_bit_code_is_one(under, victim):
+    ran = under(victim, "int80", "22", "12", "11", "19")
+    assert ran.done.stdout.splitlines() == ["22 32", "12 1212", "11 -13", "19 -4095"], str(ran.done)
+
+
+@x86
+def test_an_i386_program(under):
+    ran = under(c_program(VICTIM, "-pthread", "-m32"), "verdicts", "22", "12", "11", "15", "20")
+    assert ran.done.stdout.splitlines() == ["22 32 0", "12 1212 0", "11 -1 13", "15 1515 0", "20 7 0"], str(ran.done)
+    ran = under(c_program(VICTIM, "-pthread", "-m32"), "threads")
+    assert ran.done.stdout == "bad 0\n", str(ran.done)
+
+
+# -- what only ptrace can do
+
+REWRITTEN = ALLOW + "errno(EXDEV) getpgid(pid == 13)\nkill getpgid(pid == 14)\nnotify getpgid\n"
+
+
+@pytest.mark.parametrize("engine", ["ptrace", "auto"])
+def test_a_rewritten_call_runs_with_its_new_arguments_unless_the_policy_denies_it(under, victim):
+    ran = under(victim, "verdicts", "100", "5000000", "113", "12", text=REWRITTEN, names=("other",))
+    lines = ran.done.stdout.splitlines()
+    assert lines[1:] == ["5000000 -1 3", "113 -1 18", "12 1212 0"], str(ran.done)
+    assert int(lines[0].split()[1]) > 0
+    assert "rewrote it into a call for which the policy says errno" in ran.denied("getpgid")["reason"]
+    ran = under(victim, "verdicts", "114", "12", text=REWRITTEN, names=("other",))
+    assert (ran.report["signal"], ran.done.stdout) == (9, ""), str(ran.done)
+
+
+@x86
+@pytest.mark.parametrize("engine", ["ptrace"])
+def test_i386_calls_are_rewritten_too(under, victim):
+    ran = under(victim, "int80", "113", "12", "100", text=REWRITTEN, names=("other",))
+    lines = ran.done.stdout.splitlines()
+    assert lines[:2] == ["113 -18", "12 1212"], str(ran.done)
+    assert int(lines[2].split()[1]) > 0
+    ran = under(c_program(VICTIM, "-pthread", "-m32"), "verdicts", "113", "12", "100", text=REWRITTEN, names=("other",))
+    lines = ran.done.stdout.splitlines()
+    assert lines[:2] == ["113 -1 18", "12 1212 0"], str(ran.done)
+    assert int(lines[2].split()[1]) > 0
