@@ -374,6 +374,7 @@ if os.fork() == 0:
     made = processes()
     os.write(writer, json.dumps([*map(int, children()), *made]).encode())
     time.sleep(3600)
+os.close(writer)
 found = json.loads(os.read(reader, 1000))
 everybody = []
 for pid in found:

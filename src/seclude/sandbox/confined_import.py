@@ -1,6 +1,6 @@
 """In a template: import the confined function, warm up, and make what every worker gets.
 
-All of this is the host's own code and runs as such, before any filter. Afterwards every capability is given up, for the template as for its workers.
+All of this is the host's own code and runs as such, before any filter.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from types import ModuleType
 
 from seclude.errors import UsageError
-from seclude.kernel import capabilities, libc, prctl, proc, seccomp
+from seclude.kernel import libc, proc, seccomp
 from seclude.sandbox.confined_worker import Plan
 from seclude.supervise.plain import without_trace
 
@@ -60,7 +60,6 @@ def prepare_workers(recipe: dict[str, Any]) -> Plan:
             ceiling = resource.getrlimit(kind)[1]
             value = value if ceiling == resource.RLIM_INFINITY else min(value, ceiling)
             rlimits.append((kind, value, value))
-    _give_up_capabilities()
     libc.number("seccomp")
     notes = list(domain.notes) if domain is not None else ["this kernel has no Landlock: a worker is kept from others only by its policy"]
     reported = recipe["reported"]
@@ -149,16 +148,3 @@ def _warm(name: str, recipe: dict[str, Any]) -> None:
 
 def _loaded(recipe: dict[str, Any]) -> ModuleType:
     return sys.modules[MAIN if recipe["main"] else recipe["module"]]
-
-
-def _give_up_capabilities() -> None:
-    """All of them: a worker needs none, and of the template's own work nothing needs one for processes that it made."""
-    if not any(capabilities.sets().values()):
-        return
-    prctl.set_no_new_privs()
-    for number in range(64):
-        if number == capabilities.CAP_SETPCAP or prctl.raw(prctl.PR_CAPBSET_READ, number) < 0:
-            continue
-        prctl.raw(prctl.PR_CAPBSET_DROP, number)  # what cannot be lowered is harmless under no_new_privs
-    capabilities.drop(capabilities.CAP_SETPCAP)
-    capabilities.drop_all()

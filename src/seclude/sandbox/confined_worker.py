@@ -20,7 +20,7 @@ import resource
 import struct
 
 from seclude.errors import KernelError
-from seclude.kernel import libc, prctl, seccomp
+from seclude.kernel import capabilities, libc, prctl, seccomp
 from seclude.kernel.signals import csignal
 from seclude.sandbox.plain import PlainError, decode, encode
 from seclude.sandbox.strict_child import exception
@@ -96,6 +96,8 @@ def become(plan: Plan, channel: int, sync: int, parent: int, rlimits: Sequence[L
         # The domain's descriptor is used before the table is swept.
         what = "no_new_privs"
         prctl.set_no_new_privs()
+        what = "giving up capabilities"
+        capabilities.drop_all()  # the bounding set may stay: under no_new_privs execve raises nothing from it
         prctl.set_child_subreaper(True)  # what it leaves behind stays its own until it ends
         if plan.domain is not None:
             what = "Landlock"
