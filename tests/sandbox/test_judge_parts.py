@@ -13,7 +13,7 @@ from seclude.errors import UsageError
 from seclude.sandbox.judge import Judge
 from seclude.sandbox.judge_cases import Case, find_cases
 from seclude.sandbox.judge_compare import MODES, compare, read_mode, shown
-from seclude.sandbox.judge_report import cases_to_text, to_text
+from seclude.sandbox.judge_report import cases_to_text, notes_of, to_text
 from seclude.sandbox.judge_verdict import VERDICTS, decide, size
 from seclude.sandbox.limits import Limits
 from seclude.sandbox.reach import SYSTEM, beneath, files_of_command
@@ -241,7 +241,8 @@ def test_reports(tmp_path):
     text = cases_to_text([good, bad], 3)
     assert text.splitlines()[0].split() == ["case", "verdict", "cpu", "wall", "memory", "output"]
     assert "two\\x1b: disallowed call: kill(0, 9)\n  killed 1\N{MULTIPLICATION SIGN}  kill(0, 9) → " in text
-    assert text.endswith("  note: a note\n1 of 3 accepted, 1 not run\n")
+    assert text.endswith("→ \n1 of 3 accepted, 1 not run\n")
+    assert notes_of([bad, good, bad]) == "seclude: note: a note\n"
 
 
 def test_sizes():

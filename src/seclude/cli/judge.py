@@ -87,6 +87,7 @@ def _single(judge: Judge, arguments: Arguments) -> int:
         sys.stdout.write(judge_report.to_json(judge, arguments.rest, judged, hints=hints))
     else:
         sys.stdout.write(judge_report.to_text(judged, hints=hints, colour=_colour(), verbose=arguments.flag("verbose")))
+        sys.stderr.write(judge_report.notes_of([judged]))
     return 0 if judged.accepted else 1
 
 
@@ -102,6 +103,7 @@ def _batch(judge: Judge, arguments: Arguments, directory: str) -> int:
     else:
         text = judge_report.cases_to_text(judged, len(found), hints=hints, colour=_colour(), verbose=arguments.flag("verbose"))
         sys.stdout.write(text)
+        sys.stderr.write(judge_report.notes_of(judged))
     return 0 if all(one.accepted for one in judged) else 1
 
 

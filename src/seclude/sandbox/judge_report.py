@@ -1,4 +1,4 @@
-"""Judgements for people and for programs. What came from a submission is escaped and cut."""
+"""Judgements for people and for programs; notes, for people, apart from the verdict. What came from a submission is escaped and cut."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from seclude.sandbox.judge_verdict import size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     from seclude.sandbox.judge import Judge
     from seclude.sandbox.judge_verdict import Judgement
     from seclude.supervise.record import Denial
 
-__all__ = ["JSON_VERSION", "cases_to_json", "cases_to_text", "to_json", "to_text"]
+__all__ = ["JSON_VERSION", "cases_to_json", "cases_to_text", "notes_of", "to_json", "to_text"]
 
 #: raised when a field changes its meaning or goes away; fields may be added without
 JSON_VERSION = 1
@@ -46,9 +46,7 @@ def cases_to_text(judged: Sequence[Judgement], total: int, *, hints: bool = True
     for one in judged:
         if not one.accepted:
             lines.append(f"{printable(one.name)}: {one.verdict}{_why(one, hints)}")
-            lines += _details(one, verbose, notes=False)
-    notes = dict.fromkeys(note for one in judged for note in one.notes)
-    lines += [f"  note: {note}" for note in notes]
+            lines += _details(one, verbose)
     accepted = sum(one.accepted for one in judged)
     missing = total - len(judged)
     lines.append(f"{accepted} of {total} accepted" + (f", {missing} not run" if missing else ""))
@@ -69,7 +67,12 @@ def _usage(judged: Judgement) -> str:
     return f"cpu {judged.cpu:.3f} s, wall {judged.wall:.3f} s, memory {size(judged.memory)}, output {size(judged.output)}"
 
 
-def _details(judged: Judgement, verbose: bool, *, notes: bool = True) -> list[str]:
+def notes_of(judged: Iterable[Judgement]) -> str:
+    """What the user should know besides, each once: for stderr."""
+    return "".join(f"seclude: note: {printable(note)}\n" for note in dict.fromkeys(note for one in judged for note in one.notes))
+
+
+def _details(judged: Judgement, verbose: bool) -> list[str]:
     lines = []
     if judged.denied is not None:
         lines.append(f"  {_denial(judged.denied)}")
@@ -82,8 +85,6 @@ def _details(judged: Judgement, verbose: bool, *, notes: bool = True) -> list[st
         lines.append(f"  limits: {bound or 'none'}")
     if judged.ended_by and verbose:
         lines.append(f"  what it left behind was ended by {judged.ended_by}")
-    if notes:
-        lines += [f"  note: {note}" for note in judged.notes]
     return lines
 
 
