@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from bpf_support import byteorders, loadable
 from seclude.abi import ARCHITECTURES, arch
-from seclude.analysis.calls import read_call
 from seclude.analysis.emulate import emulate, trace_text
 from seclude.bpf import Program, assemble, run
 from seclude.bpf.trace import trace
+from seclude.decision.asked import read_call
 from seclude.errors import FilterError, UsageError
 
 X86_64 = arch("x86_64")

@@ -10,7 +10,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from seclude.analysis.calls import Call, read_call
     from seclude.analysis.catch import Capture, Load, catch
     from seclude.analysis.emulate import Emulation, emulate
     from seclude.analysis.listing import annotated
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from seclude.analysis.source import Source, assemble_source, read_source
     from seclude.analysis.summary import summary
     from seclude.analysis.write import FORMS, write
+    from seclude.decision.asked import Call, read_call
 
 _HOMES = {
     "Call": "calls",

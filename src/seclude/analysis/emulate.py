@@ -11,9 +11,9 @@ from seclude.bpf.names import WORDS, action_text
 from seclude.bpf.trace import trace
 
 if TYPE_CHECKING:
-    from seclude.analysis.calls import Call
     from seclude.bpf.program import Program
     from seclude.bpf.trace import Step
+    from seclude.decision.asked import Call
 
 __all__ = ["Emulation", "emulate", "trace_text"]
 

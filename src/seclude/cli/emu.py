@@ -53,9 +53,9 @@ def main(arguments: Arguments) -> int:
     """Run the filter for the call; the exit code."""
     from seclude.abi import arch as find
     from seclude.abi import native
-    from seclude.analysis.calls import read_call
     from seclude.analysis.emulate import emulate, trace_text
     from seclude.analysis.source import read_source
+    from seclude.decision.asked import read_call
 
     if len(arguments.rest) < 2:
         raise UsageError("seclude emu: a file and a call are needed", "usage: seclude emu FILE [--arch ARCH] CALL [ARGUMENT...]")
