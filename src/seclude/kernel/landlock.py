@@ -22,13 +22,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["SCOPE_ABSTRACT_UNIX_SOCKET", "SCOPE_SIGNAL", "Ruleset", "abi_version", "restrict_self", "scope_ruleset"]
+__all__ = [
+    "ACCESS_FS", "EXECUTE", "ON_FILES", "READ", "SCOPE_ABSTRACT_UNIX_SOCKET", "SCOPE_SIGNAL", "Ruleset", "abi_version", "access_fs", "restrict_self",
+    "scope_ruleset",
+]  # fmt: skip
 
 CREATE_RULESET_VERSION = 1 << 0
 RULE_PATH_BENEATH, RULE_NET_PORT = 1, 2
 SCOPE_ABSTRACT_UNIX_SOCKET, SCOPE_SIGNAL = 1 << 0, 1 << 1
 ACCESS_FS_MAKE_BLOCK = 1 << 11
 
+#: accesses to files, bit by bit as include/uapi/linux/landlock.h has them
+ACCESS_FS = (
+    "execute", "write_file", "read_file", "read_dir", "remove_dir", "remove_file", "make_char", "make_dir", "make_reg", "make_sock", "make_fifo",
+    "make_block", "make_sym", "refer", "truncate", "ioctl_dev",
+)  # fmt: skip
+EXECUTE, READ = 1 << 0, 1 << 2 | 1 << 3
+#: those that make sense for what is no directory
+ON_FILES = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15
 #: ABI → what it brought, as landlock(7) lists them
 FS_BITS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 NET_BITS = {4: 2}
@@ -51,6 +62,12 @@ class _NetPort(ctypes.Structure):
 def abi_version() -> int:
     """The Landlock ABI of this kernel; 0 where it is not built in, not enabled (lsm=), or forbidden by a filter."""
     return max(0, syscall("landlock_create_ruleset", None, 0, CREATE_RULESET_VERSION))
+
+
+def access_fs(version: int | None = None) -> int:
+    """Every access to files that an ABI knows (by default this kernel's), as a mask; 0 without Landlock."""
+    known = abi_version() if version is None else version
+    return (1 << FS_BITS[max(abi for abi in FS_BITS if abi <= known)]) - 1 if known >= 1 else 0
 
 
 class Ruleset:

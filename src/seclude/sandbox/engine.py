@@ -203,7 +203,7 @@ class _Run:
         if self.watching is not None:
             program = self.watching.program(artifact, program)
         flags = filter_flags(self.report)
-        domain = landlock.scope_ruleset() if self.job.reach is None else _reaching(self.job.reach)
+        domain = _domain(self.job, self.path)
         if domain is None:
             self.notes.append(
                 "this kernel has no Landlock: what keeps the target from the supervisor is only that it cannot be traced or read"
@@ -566,10 +566,17 @@ class _Run:
                 self.notes.append("the command was ended by SIGSYS: the policy killed a call, which cannot be named without ptrace")
 
 
-def _reaching(reach: dict[str, list[bytes]]) -> landlock.Ruleset | None:
-    from seclude.sandbox.reach import ruleset
+def _domain(job: Job, program: bytes) -> landlock.Ruleset | None:
+    """What Landlock is to hold the target to: always its own processes; files where some are granted."""
+    if job.reach is not None:
+        from seclude.sandbox.reach import ruleset
 
-    return ruleset(reach)
+        return ruleset(job.reach)
+    if job.supervision.get("read") or job.supervision.get("write"):
+        from seclude.sandbox.files import domain
+
+        return domain(job.supervision, os.path.join(job.cwd or b"", program))
+    return landlock.scope_ruleset()
 
 
 def _some(pids: set[int]) -> str:

@@ -78,8 +78,10 @@ def explain(denials: Iterable[Denial], artifact: Artifact, policy: Policy | None
     tried: dict[tuple[str, int], bool] = {}
     for denial in denials:
         outcome = evaluate(known, denial.token, denial.nr, denial.args, denial.ip)
-        if denial.action == "handler":  # its reason is the handler's own, and no rule would be a better answer
-            denial.rule = _said(outcome)
+        if (
+            denial.action == "handler"
+        ):  # its reason is the handler's own, and no rule would be a better answer; a broker stands for no rule at all
+            denial.rule = _said(outcome) if denial.reason.startswith("handler ") else ""
             continue
         denial.reason = "a listener of its own" if denial.action == "busy" else outcome.reason
         denial.rule = _said(outcome)

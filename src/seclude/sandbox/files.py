@@ -9,16 +9,17 @@ from __future__ import annotations
 import os
 
 from seclude.errors import UsageError
+from seclude.kernel import landlock
 from seclude.supervise.files_rules import Rules, is_glob, literal_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
     from seclude.supervise.files import FilesBroker
 
-__all__ = ["DEVICES", "OPTIONS", "RUNTIME", "asked", "broker", "policy_rules", "rules_of", "wanted"]
+__all__ = ["DEVICES", "OPTIONS", "RUNTIME", "asked", "broker", "domain", "policy_rules", "rules_of"]
 
 OPTIONS = ("read", "write", "hide")
 
@@ -88,11 +89,6 @@ def asked(options: Mapping[str, Iterable[str | bytes | os.PathLike[str]]]) -> di
     return found
 
 
-def wanted(supervision: Mapping[str, Any]) -> bool:
-    """Whether a run's files are brokered."""
-    return any(supervision.get(option) for option in OPTIONS)
-
-
 def policy_rules() -> list[tuple[str, str]]:
     """The ``rules`` for `prepare`: which calls are asked about, and which are refused."""
     from seclude.supervise.files_table import RULES
@@ -145,6 +141,67 @@ def broker(supervision: Mapping[str, Any], program: bytes, cwd: bytes | None = N
 
     rules = rules_of(supervision, os.path.join(cwd or b"", program))
     return FilesBroker(rules, _identities(pattern.text for pattern in rules.hide))
+
+
+def domain(supervision: Mapping[str, Any], program: bytes) -> landlock.Ruleset | None:
+    """What Landlock holds the target to, beside the broker: what it executes, since execve is not the broker's; and, should a call ever get past it,
+    the files. None where the kernel has no Landlock. Raises `KernelError`.
+
+    A glob cannot be said there: what it starts from may be read, as far as Landlock is asked, and nothing of it executed. Neither can an exception: of a
+    directory in which something is hidden by its name, everything else that is there now may be executed, by name.
+    """
+    handled = landlock.access_fs()
+    if not handled:
+        return None
+    rules = rules_of(supervision, program)
+    scoped = landlock.SCOPE_ABSTRACT_UNIX_SOCKET | landlock.SCOPE_SIGNAL if landlock.abi_version() >= 6 else 0
+    made = landlock.Ruleset(fs=handled, scoped=scoped)
+    if not scoped:
+        made.notes = (f"Landlock ABI {landlock.abi_version()}: signals and abstract sockets are not scoped (that needs ABI 6, Linux 6.12)",)
+    hidden = [pattern.text for pattern in rules.hide if not is_glob(pattern.text)]
+    try:
+        for paths, access in ((rules.read, landlock.READ), (rules.write, handled & ~landlock.EXECUTE)):
+            for path in paths:
+                if path.startswith(b"/proc/"):
+                    continue  # its own files there are opened by the broker alone
+                _allow(made, literal_prefix(path)[0], access)
+                if not is_glob(path):
+                    for beneath in _without(path, hidden):
+                        _allow(made, beneath, landlock.EXECUTE)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _without(path: bytes, hidden: list[bytes]) -> Iterator[bytes]:
+    """``path``, or what is in it but for what is ``hidden``, so that nothing hidden is beneath anything given."""
+    within = [one for one in hidden if one.startswith(path.rstrip(b"/") + b"/")]
+    if any(path == one or path.startswith(one.rstrip(b"/") + b"/") for one in hidden):
+        return
+    if not within:
+        yield path
+        return
+    try:
+        names = os.listdir(path)
+    except OSError:
+        return
+    for name in names:
+        one = os.path.join(path, name)
+        if not os.path.islink(one):
+            yield from _without(one, within)
+
+
+def _allow(made: landlock.Ruleset, path: bytes, access: int) -> None:
+    try:
+        handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return  # not there yet, or not for us: what is not allowed is denied
+    try:
+        directory = os.fstat(handle).st_mode & 0o170000 == 0o040000
+        made.allow_path(handle, access if directory else access & landlock.ON_FILES & made.fs)
+    finally:
+        os.close(handle)
 
 
 def _identities(paths: Iterable[bytes]) -> frozenset[tuple[int, int]]:

@@ -45,6 +45,10 @@ def run(
     connect: Iterable[str] = (),
     bind: Iterable[str] = (),
     programs: Iterable[str | os.PathLike[str]] | None = None,
+    read: Iterable[str | os.PathLike[str]] = (),
+    write: Iterable[str | os.PathLike[str]] = (),
+    hide: Iterable[str | os.PathLike[str]] = (),
+    runtime: bool = True,
     on_loaded: Callable[[str], object] | None = None,
 ) -> Result:
     """Run ``command`` under ``policy`` and wait until it, and every process that it started, has ended.
@@ -58,6 +62,8 @@ def run(
     of their own; ``engine`` is "notify", "ptrace", or "auto".
     ``connect``, ``bind``: addresses that the program may connect and send to, and bind and listen at, as ``--connect`` and ``--bind`` take them (``"192.0.2.1:80"``,
     ``"unix:/run/x"``); either closes every other address. ``programs``: the files that it may execute besides the command itself; None: any.
+    ``read``, ``write``: files, directories and globs that the program may read, or also change; either closes all other files but what programs need to run
+    (``runtime=False``: even that). ``hide``: what does not exist for it, whatever is granted.
     ``on_loaded`` is called with one line on what was put in force, once it is; the logger ``seclude`` gets it too if logging is imported.
 
     Returns a `Result`, whatever the program did; its denials are explained. Raises `PolicyError`, `UsageError`, and
@@ -67,9 +73,9 @@ def run(
         raise UsageError(f"run: expected a list of words, got {command!r}", "write seclude.run(['ls', '-l'])")
     if capture and (stdout is not None or stderr is not None):
         raise UsageError("run: capture=True takes both streams, so stdout= and stderr= cannot be given as well")
-    read = Limits.read(limits)
+    bounds = Limits.read(limits)
     if timeout is not None:
-        read = read.replace(wall=timeout)
+        bounds = bounds.replace(wall=timeout)
     given, extra = tuple(handlers), list(rules)
     host: Host | None = None
     if given:
@@ -84,13 +90,19 @@ def run(
 
         brokered = brokers.asked(connect, bind, programs)
         extra += brokers.rules(brokered)
+    files = {name: list(paths) for name, paths in (("read", read), ("write", write), ("hide", hide))}
+    if any(files.values()):
+        from seclude.sandbox.files import asked, policy_rules
+
+        brokered |= asked(files) | {"runtime": runtime}
+        extra += policy_rules()
     artifact = prepare(policy, rules=extra)
     environment = dict(os.environb) if env is None else {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
     job = Job(
         [os.fsencode(word) for word in command],
         [name + b"=" + value for name, value in environment.items()],
         artifact,
-        read,
+        bounds,
         cwd=_directory(cwd),
         capture=(1, 2) if capture else (),
         stdin=stdin if isinstance(stdin, bytes) else None,

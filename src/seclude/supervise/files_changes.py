@@ -242,7 +242,7 @@ def _name(act: Act, index: int) -> bytes:
 
 def _seen(act: Act, path: bytes, flags: int) -> Found:
     found = act.locate(AT_FDCWD, path, follow=not flags & AT_SYMLINK_NOFOLLOW)
-    act.require_found(found, READ if found.kind != stat.S_IFLNK else PASS)
+    act.require_found(found, PASS if found.kind in (stat.S_IFLNK, stat.S_IFDIR) else READ)
     return found
 
 
