@@ -5,6 +5,8 @@ The cases of `CASES` run in one process per user, which prints what came of each
 
 import functools
 import json
+import os
+import sys
 
 import pytest
 
@@ -13,6 +15,8 @@ from support import ROOT, run, run_python
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
+#: repetitions of every verdict: many where ``HYPOTHESIS_PROFILE=soak``
+REPEAT = 200 if os.environ.get("HYPOTHESIS_PROFILE") == "soak" else 3
 VICTIMS = (ROOT / "tests" / "confined_victims.py").read_text()
 
 START = """
@@ -473,7 +477,7 @@ print(json.dumps([outcome.value, outcome.denials, outcome.reporting]))
 
 def test_under_a_supervisor_of_its_own_the_host_gets_values_and_is_told():
     done = run(
-        [__import__("sys").executable, "-m", "seclude", "run", "--policy", str(_allow_all()), "--", __import__("sys").executable, "-c", START + """
+        [sys.executable, "-m", "seclude", "run", "--policy", str(_allow_all()), "--", sys.executable, "-c", START + """
 with seclude.confined("compute")(victims.read_and_say) as read:
     outcome = read.run("/etc/passwd")
 print(json.dumps([outcome.value, outcome.reporting, outcome.notes]))
@@ -560,7 +564,7 @@ if __name__ == "__main__":
 def test_functions_of_the_main_script(tmp_path, way):
     (tmp_path / "greeting.py").write_text(SCRIPT)
     words = [str(tmp_path / "greeting.py")] if way == "script" else ["-m", "greeting"]
-    done = run([__import__("sys").executable, *words], cwd=tmp_path)
+    done = run([sys.executable, *words], cwd=tmp_path)
     assert done.status == 0, str(done)
     assert done.stdout.splitlines() == ["hello world", "__main__.Rude no" if way == "script" else "greeting.Rude no"]
 
@@ -610,6 +614,54 @@ def test_a_call_at_import_is_refused(tmp_path):
     (tmp_path / "eager.py").write_text(
         "import seclude\n@seclude.confined('compute')\ndef f(): return 1\nif 'eager' in __name__: pass\nvalue = f()\n"
     )
-    done = run([__import__("sys").executable, "-c", "import eager"], cwd=tmp_path, env={"PYTHONPATH": f"{ROOT / 'src'}"})
+    done = run([sys.executable, "-c", "import eager"], cwd=tmp_path, env={"PYTHONPATH": f"{ROOT / 'src'}"})
     assert done.status == 1
     assert "is called while its module is imported" in done.stderr
+
+
+@pytest.mark.soak
+def test_every_verdict_is_right_again_and_again_while_the_machine_is_busy():
+    said = python("""
+import threading
+wanted = {
+    "add": ("returned", 3), "an_object": ("ConfinedError", None), "fail": ("ConfinedRaised", "ValueError"), "end_hard": ("ConfinedEnded", 1),
+    "crash": ("ConfinedEnded", 11), "forever": ("ConfinedTimeout", "timeout"), "allocate": ("ConfinedRaised", "MemoryError"),
+    "read": ("ConfinedRaised", "PermissionError"), "raw_call": ("ConfinedViolation", "mount"), "write_garbage": ("ConfinedError", None),
+}
+arguments = {"add": (1, 2), "fail": ("no",), "end_hard": (1,), "read": ("/etc/passwd",), "raw_call": (seclude.native().number("mount"),), "write_garbage": (bytes(99),)}
+wrong = []
+def judge(name, confined):
+    for _ in range(int(sys.argv[1])):
+        try:
+            found = ("returned", confined(*arguments.get(name, ())))
+        except seclude.ConfinedError as error:
+            detail = {"ConfinedRaised": "type_name", "ConfinedEnded": "status", "ConfinedTimeout": "limit", "ConfinedViolation": "call"}.get(type(error).__name__)
+            found = (type(error).__name__, getattr(error, detail) if detail else None)
+            if found == ("ConfinedEnded", None):
+                found = ("ConfinedEnded", error.signal)
+            if name == "read" and [one.call for one in error.denials] != ["openat"]:
+                found = error.denials
+        if found != wanted[name]:
+            wrong.append([name, repr(found)])
+busy = []
+for _ in range(2):
+    pid = os.fork()
+    if pid == 0:
+        while os.getppid() != 1:
+            pass
+        os._exit(0)
+    busy.append(pid)
+threads = []
+for name in wanted:
+    options = {"timeout": 0.2 if name == "forever" else 60, "workers": 2, "memory": "32M"}
+    policy = seclude.parse("include compute\\nkill mount\\n") if name == "raw_call" else "compute"
+    confined = seclude.confined(policy, **options)(getattr(victims, name))
+    threads += [threading.Thread(target=judge, args=(name, confined)) for _ in (0, 1)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+for pid in busy:
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+print(json.dumps(wrong))
+""", str(REPEAT), timeout=60 if REPEAT < 10 else 1200)  # fmt: skip
+    assert said == []
