@@ -84,10 +84,15 @@ static void *leave(void *unused) {
 
 /* another process's death or stop while it stands in a call */
 static void held(int number) {
+    int until[2];
+    if (pipe(until))
+        _exit(98);
     pid_t child = fork();
     if (child == 0) {
+        char end;
+        close(until[1]);
         show("held", slow(30));
-        _exit(7);
+        _exit(read(until[0], &end, 1) == 0 ? 7 : 8); /* not before it was seen to go on */
     }
     int status;
     slow(32);
@@ -107,6 +112,7 @@ static void held(int number) {
     waitpid(child, &status, WCONTINUED);
     printf("continued %d\n", WIFCONTINUED(status));
     fflush(stdout);
+    close(until[1]);
     waitpid(child, &status, 0);
     printf("ended %d\n", WIFEXITED(status) ? WEXITSTATUS(status) : -1);
 }
