@@ -79,7 +79,8 @@ class ConfinedRaised(ConfinedError):  # noqa: N818 - the name says what happened
         self.text = text
         self.trace = trace
         shown = "".join(f"\n    {_one_line(line)}" for line in trace[-5:])
-        super().__init__(f"the function raised {_one_line(type_name)}: {printable(text[:2000])}{shown}", "", denials)
+        said = f": {printable(text[:2000])}" if text else ""
+        super().__init__(f"the function raised {_one_line(type_name)}{said}{shown}", "", denials)
 
 
 class ConfinedViolation(ConfinedError):  # noqa: N818 - the name says what happened
@@ -111,7 +112,7 @@ class Outcome:
     """One call that returned: its ``value``, the ``denials`` that it met on the way, ``cpu`` seconds and peak ``memory`` bytes of its worker.
 
     ``overflow`` counts denied calls beyond the kinds that are kept; ``reporting`` is what was in force ("notify+ptrace" at best),
-    ``notes`` what the user should know. Of a reused worker the numbers are those of all its calls so far, and 0 before it ends.
+    ``notes`` what the user should know. Of a reused worker ``denials`` are those since it was last asked, and the numbers are 0: it has not ended.
     """
 
     __slots__ = ("cpu", "denials", "memory", "notes", "overflow", "reporting", "value")

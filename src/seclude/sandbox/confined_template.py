@@ -70,6 +70,13 @@ class _Worker:
         self.failure: tuple[str, str, int] | None = None
         self.usage = (0.0, 0)
 
+    def forget(self) -> None:
+        """What was denied has been told: the next call begins with a clean record."""
+        self.record = Record(KINDS)
+        for keeper in (self.responder, self.observer):
+            if keeper is not None:
+                keeper.record = self.record
+
 
 def serve(descriptor: int) -> None:
     """Serve until the control socket ends. The first message is the recipe (see `seclude.sandbox.confined_pool`)."""
@@ -297,6 +304,7 @@ class _Template:
             said = b""
         if said and b"k" not in said:
             self._report(one, ended=False)
+            one.forget()
             return
         if not said:
             self._close(one, "watch")
