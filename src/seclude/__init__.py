@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from seclude.sandbox.judge import Judge, judge
     from seclude.sandbox.judge_cases import Case
     from seclude.sandbox.judge_verdict import Judgement
+    from seclude.sandbox.reporter import reporter
     from seclude.sandbox.result import Result
     from seclude.sandbox.strict import StrictError, StrictRaised, StrictTimeout, StrictViolation, strict
 
@@ -59,6 +60,7 @@ __all__ = [
     "load",
     "native",
     "parse",
+    "reporter",
     "run",
     "strict",
 ]
@@ -97,6 +99,7 @@ _HOMES = {
     "load": "policy",
     "native": "abi",
     "parse": "policy",
+    "reporter": "sandbox.reporter",
     "run": "sandbox",
     "strict": "sandbox.strict",
 }
