@@ -96,8 +96,8 @@ def policy_rules() -> list[tuple[str, str]]:
     return list(RULES)
 
 
-def rules_of(supervision: Mapping[str, Any], program: bytes | None = None) -> Rules:
-    """The rules of a run. ``program``: the command itself, which belongs to the runtime set."""
+def rules_of(supervision: Mapping[str, Any], program: bytes | None = None, cwd: bytes | None = None) -> Rules:
+    """The rules of a run. ``program``: the command itself, and ``cwd`` where it starts (to be looked at, no more), belong to the runtime set."""
     grants: dict[str, list[bytes]] = {option: [] for option in OPTIONS}
     links: set[bytes] = set()
     for option in OPTIONS:
@@ -115,6 +115,8 @@ def rules_of(supervision: Mapping[str, Any], program: bytes | None = None) -> Ru
                     grants[option].append(_resolved(path, links))
         if program is not None:
             grants["read"].append(_resolved(os.path.abspath(program), links))
+        if cwd is not None:
+            links.add(os.path.realpath(cwd))
     return Rules(read=grants["read"], write=grants["write"], hide=grants["hide"], links=links, open=not closed)
 
 
@@ -139,7 +141,7 @@ def broker(supervision: Mapping[str, Any], program: bytes, cwd: bytes | None = N
     """The broker of a run that executes ``program`` in the directory ``cwd``."""
     from seclude.supervise.files import FilesBroker
 
-    rules = rules_of(supervision, os.path.join(cwd or b"", program))
+    rules = rules_of(supervision, os.path.join(cwd or b"", program), cwd or os.getcwdb())
     return FilesBroker(rules, _identities(pattern.text for pattern in rules.hide))
 
 
