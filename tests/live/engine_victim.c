@@ -217,6 +217,11 @@ int main(int argc, char **argv) {
 #endif
     else if (!strcmp(what, "mark")) {
         show("ready", 0);
+        if (fork()) { /* the first process dies with its parent in any case: another one is what can be left */
+            wait(NULL);
+            return 0;
+        }
+        setsid();
         show(argv[3], syscall(SYS_mkdir, argv[3], strtol(argv[2], NULL, 0)));
     } else
         return 99;
