@@ -168,9 +168,10 @@ class Sender:
 
     def _count(self, at: int, value: int) -> bool:
         call = self._actor.call
-        if not call.waits():
+        written = call.kernel.write(call.tid, at, value.to_bytes(4, BYTE_ORDER), call.waits)
+        if written is None:
             raise Gone
-        return call.kernel.write(call.tid, at, value.to_bytes(4, BYTE_ORDER)) == 4
+        return written
 
     def _send(self, message: Message, local: Local) -> int:
         flags = message.flags

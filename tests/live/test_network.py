@@ -1,0 +1,305 @@
+"""``--connect`` and ``--bind`` on the running kernel: what is granted works as ever, what is not is denied and told, and nobody is mistaken for the supervisor."""
+
+import contextlib
+import os
+import socket
+import struct
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+
+from run_support import c_program, public, python, run, who
+
+pytestmark = pytest.mark.live
+
+VICTIM = (Path(__file__).parent / "network_victim.py").read_text()
+HOST = "127.0.0.1"
+
+EXPECTED = """
+tcp hello
+tcp-other EACCES
+mapped hello
+mapped-other EACCES
+loopback6 EACCES
+anywhere EACCES
+not-blocking ('EINPROGRESS', 0)
+disconnect ENOTCONN
+udp 5
+udp-other EACCES
+udp-mapped 5
+udp-of-no-family EACCES
+message 3
+message-other EACCES
+message-nowhere EDESTADDRREQ
+message-stream EPIPE
+message-ttl 3
+message-route EPERM
+fast-open 2
+fast-open-other EACCES
+passed through
+passed-closed EBADF
+local hello
+local-relative hello
+local-other EACCES
+local-missing ENOENT
+local-file ECONNREFUSED
+local-by-proc EACCES
+local-long EINVAL
+abstract EACCES
+bind ('127.0.0.1', PORT1)
+bind-other EACCES
+bind-anywhere EACCES
+bind-udp ('127.0.0.1', PORT1)
+listen-unbound EACCES
+bind-local new
+bind-local-again EADDRINUSE
+bind-local-relative new
+bind-local-other EACCES
+bind-automatic EACCES
+closed EBADF
+no-socket ENOTSOCK
+short EINVAL
+shorter EINVAL
+long EINVAL
+negative EINVAL
+nowhere EFAULT
+wrong-family EAFNOSUPPORT
+raw EPERM
+route-option EPERM
+large (True, True)
+broken ('EPIPE', ['SIGPIPE'])
+broken-silent ('EPIPE', [])
+full EAGAIN
+timed EAGAIN
+refused ECONNREFUSED
+"""
+
+
+@contextlib.contextmanager
+def serving(*listeners, say=lambda connection: b"hello"):
+    """Greets everybody who connects, until the end of the block."""
+    stop = threading.Event()
+
+    def serve(listener):
+        listener.settimeout(0.02)
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                connection = listener.accept()[0]
+                with connection, contextlib.suppress(OSError):
+                    connection.sendall(say(connection))
+
+    threads = [threading.Thread(target=serve, args=(one,)) for one in listeners]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def reserved(count):
+    """The first of ``count`` successive ports, of which nobody listens at the others."""
+    for _ in range(100):
+        with contextlib.ExitStack() as trial:
+            first = socket.socket()
+            first.bind((HOST, 0))
+            port = first.getsockname()[1]
+            try:
+                for offset in range(1, count):
+                    trial.enter_context(socket.socket()).bind((HOST, port + offset))
+                datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                datagrams.bind((HOST, port))
+            except (OSError, OverflowError):
+                first.close()
+                continue
+            first.listen(64)
+            return first, datagrams
+    raise AssertionError("no free ports")
+
+
+def directory():
+    made = Path(tempfile.mkdtemp(dir=public()))
+    made.chmod(0o777)
+    return made
+
+
+def local(path):
+    one = socket.socket(socket.AF_UNIX)
+    one.bind(str(path))
+    os.chmod(path, 0o777)
+    one.listen(16)
+    return one
+
+
+@pytest.mark.parametrize("nobody", who())
+def test_every_use_of_a_socket(nobody):
+    where = directory()
+    first, datagrams = reserved(4)
+    port = first.getsockname()[1]
+    script = where / "victim.py"
+    script.write_text(VICTIM)
+    with first, datagrams, local(where / "granted") as granted, local(where / "secret"), serving(first, granted):
+        ran = run(
+            python(), str(script), str(port), str(where), nobody=nobody, options=(
+                "--connect", f"{HOST}:{port}", "--connect", f"{HOST}:{port + 3}", "--connect", f"unix:{where}/granted",
+                "--bind", f"{HOST}:{port + 1}", "--bind", f"unix:{where}/new",
+            ),
+        )  # fmt: skip
+    assert ran.done.status == 0, str(ran.done)
+    got = dict(line.split(" ", 1) for line in ran.done.stdout.splitlines())
+    expected = dict(line.replace("PORT1", str(port + 1)).split(" ", 1) for line in EXPECTED.strip().splitlines())
+    assert got == expected
+    suggested = {denial["suggestion"] for denial in ran.denials}
+    assert {
+        f"--connect {HOST}:{port + 1}",
+        f"--connect unix:{where}/secret",
+        f"--bind {HOST}:{port + 2}",
+        f"--bind unix:{where}/other",
+    } <= suggested
+    assert "--connect '[::1]:" + str(port) + "'" in suggested
+    # What the kernel itself answered is no denial.
+    assert not any("ENOENT" in denial["result"] or denial["result"] == "EBADF" for denial in ran.denials)
+
+
+def test_a_peer_sees_the_target_and_not_the_supervisor():
+    if os.geteuid() != 0:
+        pytest.skip("needs a target that can change who it is")
+    where = directory()
+    program = (
+        "import os, socket\nos.setgroups([7, 9])\nos.setresgid(65533, 65533, 65533)\nos.setresuid(65534, 65534, 65534)\n"
+        f"one = socket.socket(socket.AF_UNIX)\none.connect({str(where / 'peer')!r})\nprint(one.recv(99).decode())\n"
+        f"os.chdir('/')\ntry:\n    socket.socket(socket.AF_UNIX).connect({str(where / 'closed')!r})\nexcept OSError as error:\n    print(error.errno)\n"
+        "try:\n    socket.socket().bind(('127.0.0.1', 99))\nexcept OSError as error:\n    print(error.errno)\n"
+    )
+
+    def credentials(connection):
+        _, uid, gid = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        groups = connection.getsockopt(socket.SOL_SOCKET, 59, 64)  # SO_PEERGROUPS
+        return repr((uid, gid, struct.unpack(f"{len(groups) // 4}I", groups))).encode()
+
+    with local(where / "peer") as peer, local(where / "closed"), serving(peer, say=credentials):
+        os.chmod(where / "closed", 0o700)
+        ran = run(
+            python(), "-c", program, options=("--connect", f"unix:{where}/peer", "--connect", f"unix:{where}/closed", "--bind", f"{HOST}:99")
+        )  # fmt: skip
+    # The kernel asks the target's rights, not the supervisor's: write permission on the socket, and CAP_NET_BIND_SERVICE.
+    assert ran.done.stdout.split("\n")[:3] == ["(65534, 65533, (7, 9))", "13", "13"], str(ran.done)
+
+
+@pytest.mark.parametrize("nobody", who())
+def test_credentials_in_a_message(nobody):
+    where = directory()
+    program = (
+        "import os, socket, struct, sys\none = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+        "def tell(pid, uid, *more):\n"
+        "    try:\n"
+        f"        one.sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_CREDENTIALS, struct.pack('iII', pid, uid, os.getgid()))] if pid else [], 0, {str(where / 'peer')!r})\n"
+        "        print('sent')\n"
+        "    except OSError as error:\n"
+        "        print(error.errno)\n"
+        "print(os.getpid())\ntell(0, 0)\ntell(os.getpid(), os.getuid())\ntell(1, os.getuid())\n"
+    )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
+        peer.bind(str(where / "peer"))
+        os.chmod(where / "peer", 0o777)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        peer.setblocking(False)
+        ran = run(python(), "-c", program, nobody=nobody, options=("--connect", f"unix:{where}/peer"))
+        pid, *results = ran.done.stdout.split()
+        told = []
+        for _ in range(results.count("sent")):
+            _, control, _, _ = peer.recvmsg(9, 64)
+            told += [struct.unpack("iII", data)[:2] for level, kind, data in control if kind == socket.SCM_CREDENTIALS]
+    privileged = os.geteuid() == 0 and not nobody
+    if privileged:
+        # It may say what it likes, as root may; what it does not say is filled in with who it is.
+        assert results == ["sent", "sent", "sent"]
+        assert told == [(int(pid), 0), (int(pid), 0), (1, 0)]
+    else:
+        uid = 65534 if nobody else os.getuid()
+        assert results[0] == "sent"
+        assert results[2] == "1"  # EPERM: another's process id
+        assert all(known == uid for _, known in told)
+        assert (1, uid) not in told
+
+
+SENDMMSG = r"""
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+	struct sockaddr_in to[3] = {0};
+	struct iovec vectors[3] = {{"a", 1}, {"bb", 2}, {"ccc", 3}};
+	struct mmsghdr messages[3] = {0};
+	int fd = syscall(SYS_socket, AF_INET, SOCK_DGRAM, 0);
+	for (int round = 0; round < 2; round++) {
+		for (int i = 0; i < 3; i++) {
+			to[i].sin_family = AF_INET;
+			to[i].sin_port = htons(atoi(argv[i == 1 && round ? 2 : 1]));
+			to[i].sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+			messages[i].msg_hdr = (struct msghdr){ .msg_name = &to[i], .msg_namelen = sizeof to[i], .msg_iov = &vectors[i], .msg_iovlen = 1 };
+			messages[i].msg_len = 99;
+		}
+		int sent = syscall(SYS_sendmmsg, fd, messages, 3, 0);
+		printf("%d %d %u %u %u\n", sent, sent < 0 ? errno : 0, messages[0].msg_len, messages[1].msg_len, messages[2].msg_len);
+	}
+	int stream = syscall(SYS_socket, AF_INET, SOCK_STREAM, 0);
+	printf("%ld\n", syscall(SYS_connect, stream, &to[0], sizeof to[0]));
+	printf("%ld\n", syscall(SYS_connect, syscall(SYS_socket, AF_INET, SOCK_STREAM, 0), &to[1], sizeof to[1]));
+	return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("-m32",)], ids=["native", "i386"])
+def test_several_messages_at_once(options):
+    """One that is not granted among several: none is sent. The layouts are those of the caller's architecture."""
+    first, datagrams = reserved(1)
+    other, forbidden = reserved(1)
+    with first, datagrams, other, forbidden:
+        granted, refused = first.getsockname()[1], other.getsockname()[1]
+        ran = run(c_program(SENDMMSG, *options), str(granted), str(refused), options=("--connect", f"{HOST}:{granted}"))
+        assert ran.done.stdout.splitlines() == ["3 0 1 2 3", "-1 13 99 99 99", "0", "-1"], str(ran.done)
+        datagrams.setblocking(False)
+        forbidden.setblocking(False)
+        assert [datagrams.recv(9) for _ in range(3)] == [b"a", b"bb", b"ccc"]
+        for one in (datagrams, forbidden):
+            with pytest.raises(BlockingIOError):
+                one.recv(9)
+    assert ran.denied("sendmmsg")["suggestion"] == f"--connect {HOST}:{refused}"
+
+
+def test_a_slow_host_holds_nobody_else():
+    """A connect that waits for a listener whose queue is full, and beside it connects that do not; at the end what waits is given up."""
+    program = """
+import os, socket, sys, threading
+slow, quick = int(sys.argv[1]), int(sys.argv[2])
+for _ in range(20):
+    threading.Thread(target=lambda: socket.create_connection(("127.0.0.1", slow)), daemon=True).start()
+for _ in range(50):
+    socket.create_connection(("127.0.0.1", quick)).close()
+print("done", flush=True)
+os._exit(0)
+"""
+    first, datagrams = reserved(1)
+    with first, datagrams, socket.socket() as full, contextlib.ExitStack() as waiting, serving(first):
+        full.bind((HOST, 0))
+        full.listen(0)
+        for _ in range(4):  # more than the queue holds; the rest of the handshakes is never answered
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        slow, quick = full.getsockname()[1], first.getsockname()[1]
+        ran = run(python(), "-c", program, str(slow), str(quick), options=("--connect", f"{HOST}:{slow}", "--connect", f"{HOST}:{quick}"))
+    assert ran.done.stdout == "done\n", str(ran.done)
+    assert ran.report["code"] == 0
