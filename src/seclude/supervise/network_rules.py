@@ -179,7 +179,7 @@ def _ip(text: str, option: str, resolve: Resolver) -> list[Grant]:
     name, percent, scope = name.partition("%")
     at = _address(name)
     if at is None:
-        if slash or percent or ":" in name or not name.isascii() or any(c.isspace() or not c.isprintable() for c in name):
+        if slash or percent or not all(c.isascii() and (c.isalnum() or c in "-._") for c in name):
             raise _fault(option, text, "an address, a network such as 192.0.2.0/24, or a name")
         if _numeric(name):
             raise _fault(option, text, "an IPv4 address of four numbers")  # inet_aton(3) reads 127.1 and 2130706433, people do not
