@@ -13,8 +13,7 @@ killed inside a call never comes back from it: its line ends with ``= ?``. A cal
 from __future__ import annotations
 
 from seclude.abi import native
-from seclude.kernel import memory
-from seclude.kernel.calls import call_result, copy
+from seclude.kernel import calls
 from seclude.supervise.observer import LEAVE
 from seclude.supervise.tracer_format import find
 from seclude.supervise.tracer_memory import View, signal_name
@@ -23,12 +22,20 @@ from seclude.supervise.tracer_signals import signal_text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     from seclude.kernel.protocol import Kernel
     from seclude.kernel.registers import Stopped
     from seclude.supervise.tracer_counts import Counts
     from seclude.supervise.tracer_format import Format
     from seclude.supervise.tracer_output import Output
+
+    class Reader(Protocol):
+        """`seclude.kernel.calls`, or a model of it."""
+
+        def call_result(self, tid: int) -> int: ...
+        def copy(self, tid: int, address: int, size: int) -> bytes | None: ...
+
 
 __all__ = ["Tracer", "Wanted"]
 
@@ -63,18 +70,29 @@ class _Open:
 
 
 class Tracer:
-    """One run's trace. ``failed`` shows only calls that fail; ``output`` takes text; ``wanted`` says which denied calls are shown."""
+    """One run's trace. ``failed`` shows only calls that fail; ``output`` takes text; ``wanted`` says which denied calls are shown; ``reader`` is how a
+    stopped thread is looked at.
+    """
 
-    __slots__ = ("_calls", "_failed", "_kernel", "_line", "_output", "_threads", "_view", "counts", "log", "wanted")
+    __slots__ = ("_calls", "_failed", "_kernel", "_line", "_output", "_reader", "_threads", "_view", "counts", "log", "wanted")
 
     def __init__(
-        self, kernel: Kernel, output: Output, wanted: Wanted, *, failed: bool = False, counts: Counts | None = None, limit: int = 32
+        self,
+        kernel: Kernel,
+        output: Output,
+        wanted: Wanted,
+        *,
+        failed: bool = False,
+        counts: Counts | None = None,
+        limit: int = 32,
+        reader: Reader = calls,
     ) -> None:
         self._kernel = kernel
         self._output = output
         self._failed = failed
         self.wanted = wanted
-        self._view = View(copy, limit)
+        self._reader = reader
+        self._view = View(reader.copy, limit)
         self._calls: dict[int, _Open] = {}
         self._line = 0  # the thread whose line is begun and not ended, 0: none
         self._threads: set[int] = set()
@@ -110,7 +128,7 @@ class Tracer:
             return
         view, form, args = self._view, open_.form, open_.args
         view.tid = tid
-        result = view.result = call_result(tid)
+        result = view.result = self._reader.call_result(tid)
         view.failed = -4096 < result < 0
         if self.counts is not None:
             self.counts.end(tid, form.name, view.failed)
@@ -178,7 +196,7 @@ class Tracer:
         form = find(token, nr)
         if form.name not in self.wanted:
             return None
-        view = View(memory.read, self._view.limit)  # of its own: handlers' threads tell of denials too
+        view = View(self._kernel.read, self._view.limit)  # of its own: handlers' threads tell of denials too
         view.tid = tid
         return form.whole(view, args)
 

@@ -72,7 +72,7 @@ class Format:
         text = str(value)
         if kind:
             if kind in ("address", "hex"):
-                text = hex(value & (1 << 64) - 1)
+                text = hex(value & (0xFFFFFFFF if self.arch.bits == 32 and self.arch.name != "x32" else (1 << 64) - 1))
             elif kind == "octal":
                 text = f"0{value:o}" if value else "0"
             elif kind == "none":

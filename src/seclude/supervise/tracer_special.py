@@ -334,23 +334,39 @@ def _socket(arch: Architecture, name: str, known: Prototype) -> Format:
     return Format(arch, name, [*parts[:2], last], rest, "")
 
 
-_LEVELS = {1: "SO_", 6: "TCP_", 0: "IP_", 41: "IPV6_", 17: "UDP_", 136: "UDPLITE_"}
+#: level → options by number where the header's names are not one family (linux/tcp.h, linux/in.h, linux/in6.h)
+_OPTIONS = {
+    6: "TCP_ NODELAY MAXSEG CORK KEEPIDLE KEEPINTVL KEEPCNT SYNCNT LINGER2 DEFER_ACCEPT WINDOW_CLAMP INFO QUICKACK CONGESTION MD5SIG - THIN_LINEAR_TIMEOUTS"
+    " THIN_DUPACK USER_TIMEOUT REPAIR REPAIR_QUEUE QUEUE_SEQ REPAIR_OPTIONS FASTOPEN TIMESTAMP NOTSENT_LOWAT",
+    0: "IP_ TOS TTL HDRINCL OPTIONS ROUTER_ALERT RECVOPTS RETOPTS PKTINFO PKTOPTIONS MTU_DISCOVER RECVERR RECVTTL RECVTOS MTU FREEBIND"
+    " IPSEC_POLICY XFRM_POLICY PASSSEC TRANSPARENT" + " -" * 12 + " MULTICAST_IF MULTICAST_TTL MULTICAST_LOOP ADD_MEMBERSHIP DROP_MEMBERSHIP",
+    41: "IPV6_ ADDRFORM 2292PKTINFO 2292HOPOPTS 2292DSTOPTS 2292RTHDR 2292PKTOPTIONS CHECKSUM 2292HOPLIMIT NEXTHOP AUTHHDR FLOWINFO - - - -"
+    " UNICAST_HOPS MULTICAST_IF MULTICAST_HOPS MULTICAST_LOOP ADD_MEMBERSHIP DROP_MEMBERSHIP ROUTER_ALERT MTU_DISCOVER MTU RECVERR V6ONLY",
+}  # fmt: skip
+
+
+def _options(arch: Architecture, level: int) -> dict[int, str]:
+    if level == family("SOL", arch).get("SOL_SOCKET", 1):
+        return {value: word for word, value in reversed(list(family("SO", arch).items()))}
+    start, *words = _OPTIONS.get(level, "-").split()
+    return {number: start + word for number, word in enumerate(words, 1) if word != "-"}
 
 
 def _sockopt(arch: Architecture, name: str, known: Prototype) -> Format:
     """What an option's number means depends on the level."""
     level, option = value_of(known.parameters[1]), value_of(known.parameters[2])
     first = argument(arch, known.parameters[0], known.parameters)
-    names: dict[str, dict[int, str]] = {}
+    names: dict[int, dict[int, str]] = {}
+    socket_level = family("SOL", arch).get("SOL_SOCKET", 1)
 
     def both(_: View, args: Args) -> str:
         where = level(args)
-        start = _LEVELS.get(where, "")
-        if start and start not in names:
-            family_name = "SO" if start == "SO_" else "IP"
-            names[start] = {value: word for word, value in reversed(list(family(family_name, arch).items())) if word.startswith(start)}
-        label = "SOL_SOCKET" if where == 1 else scalar_text(arch, known.parameters[1], where)
-        return f"{label}, {names.get(start, {}).get(option(args)) or hex(option(args))}"
+        if where not in names:
+            if len(names) > 100:
+                names.clear()
+            names[where] = _options(arch, where)
+        label = "SOL_SOCKET" if where == socket_level else scalar_text(arch, known.parameters[1], where)
+        return f"{label}, {names[where].get(option(args)) or hex(option(args))}"
 
     late = name == "getsockopt"
     third = argument(arch, known.parameters[3], known.parameters, "option" if late else "integer", ("4",), late=late)
