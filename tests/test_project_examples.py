@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
@@ -19,7 +20,19 @@ def example(name, *words, status=0, **options):
 
 
 def test_every_example_is_run_here():
-    tested = {"demo.py", "demo.seclude", "show.py", "library.py", "install_in_process.py", "judge.py", "strict_function.py"}
+    tested = {
+        "confined_service.py",
+        "demo.py",
+        "demo.seclude",
+        "install_in_process.py",
+        "judge.py",
+        "library.py",
+        "plugin_host.py",
+        "run_model_code.py",
+        "show.py",
+        "strict_function.py",
+        "teaching.ipynb",
+    }
     assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == tested
 
 
@@ -79,3 +92,80 @@ def test_strict_function():
     first, *rest = example("strict_function.py").splitlines()
     assert first == "{'a': 1, 'b': 2}"
     assert rest
+
+
+def test_plugin_host():
+    lines = example("plugin_host.py").splitlines()
+    half = len(lines) // 2
+    first, second = (dict(line.split(": ", 1) for line in part) for part in (lines[:half], lines[half:]))
+    assert first.keys() == second.keys()
+    # What a plug-in keeps is its own, and what it breaks too.
+    assert first.pop("counts.py") == "hello (call 1)"
+    assert second.pop("counts.py") == "hello (call 2)"
+    assert first.pop("shouts.py") == second.pop("shouts.py") == "HELLO"
+    failures = {
+        "breaks_python.py": "failed: ", "eats.py": "failed: the function raised MemoryError", "hangs.py": "failed: the function reached the limit timeout",
+        "is_broken.py": "failed: the function raised SyntaxError", "leaves.py": "failed: the function ended its process (exit status 0)",
+        "phones_home.py": "failed: the function raised PermissionError", "returns_itself.py": "failed: the result cannot be returned",
+        "spies.py": "failed: the function raised PermissionError",
+    }  # fmt: skip
+    assert first.keys() == failures.keys()
+    for name, expected in failures.items():
+        assert first[name].startswith(expected), first[name]
+        assert second[name].startswith(expected), second[name]
+    assert 'denied: openat(AT_FDCWD, "/etc/passwd"' in first["spies.py"]
+    assert "denied: socket(AF_INET, SOCK_STREAM" in first["phones_home.py"]
+
+
+def test_plugins_of_a_folder(tmp_path):
+    (tmp_path / "backwards.py").write_text("def transform(text):\n    return text[::-1]\n")
+    assert example("plugin_host.py", tmp_path, "abc") == "backwards.py: cba\n" * 2
+
+
+def test_model_written_code():
+    answers = {name: json.loads(text) for name, text in (line.split(": ", 1) for line in example("run_model_code.py").splitlines())}
+    assert answers["a sum"] == {"ok": True, "result": 5.5, "printed": "summed\n", "denied": [], "files": {}}
+    assert answers["a file"]["files"] == {"answer.txt": 3}
+    errors = {
+        "the network": "urllib.error.URLError", "other files": "PermissionError", "a shell": "PermissionError", "no end": "limit timeout", "too much": "MemoryError",
+        "a large file": "File too large", "a mistake": "ZeroDivisionError", "no value": "cannot be returned",
+    }  # fmt: skip
+    assert answers.keys() == {"a sum", "a file", *errors}
+    for name, expected in errors.items():
+        assert not answers[name]["ok"]
+        assert expected in answers[name]["error"], answers[name]
+    assert answers["the network"]["denied"][0].startswith("socket(AF_INET, SOCK_STREAM")
+    assert answers["a large file"]["files"] == {"large": 8 << 20}
+    assert answers["other files"]["files"] == {}
+
+
+def test_model_written_code_of_a_file(tmp_path):
+    (tmp_path / "code.py").write_text("result = open('in.txt').read().split()\n")
+    (tmp_path / "words").write_text("a b\n")
+    assert json.loads(example("run_model_code.py", tmp_path / "code.py", f"in.txt={tmp_path / 'words'}"))["result"] == ["a", "b"]
+
+
+def test_confined_service():
+    first, *rest = example("confined_service.py").splitlines()
+    assert first.startswith("confined: ")
+    assert rest == [
+        "upper hello: ok HELLO",
+        "sum 1 2 3: ok 6",
+        "file /etc/passwd: error [Errno 1] Operation not permitted: '/etc/passwd'",
+        "file /etc/hostname: error [Errno 1] Operation not permitted: '/etc/hostname'",
+        "sum 4 5: ok 9",
+    ]
+
+
+def test_teaching_notebook_prints_what_it_stores(tmp_path):
+    tool = ROOT / "tools" / "run_notebook.py"
+    done = run([sys.executable, str(tool), str(EXAMPLES / "teaching.ipynb")])
+    assert done.status == 0, str(done)
+    assert done.stdout == "teaching.ipynb: 8 cells, 0 differ\n"
+    # And it does look: one stored output changed is one that differs.
+    text = (EXAMPLES / "teaching.ipynb").read_text()
+    assert "domain == AF_INET\\n" in text
+    (tmp_path / "changed.ipynb").write_text(text.replace("socket where domain == AF_INET\\n", "socket where domain == AF_INET6\\n"))
+    done = run([sys.executable, str(tool), str(tmp_path / "changed.ipynb")])
+    assert done.status == 1
+    assert done.stdout.endswith("changed.ipynb: 8 cells, 1 differ\n")
