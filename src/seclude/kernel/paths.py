@@ -16,10 +16,19 @@ import errno
 import os
 import struct
 
-from seclude.kernel.libc import libc, number, syscall
+from seclude.kernel.libc import number, syscall
 
 __all__ = [
-    "MAGIC_PROC", "NO_MAGICLINKS", "Handle", "at", "handle_path", "is_proc", "link_text", "mount_of", "open_at", "pin",
+    "MAGIC_PROC",
+    "NO_MAGICLINKS",
+    "Handle",
+    "Identities",
+    "at",
+    "handle_path",
+    "is_proc",
+    "link_text",
+    "open_at",
+    "pin",
 ]  # fmt: skip
 
 #: resolve flags of openat2(2), linux/openat2.h
@@ -27,7 +36,7 @@ NO_MAGICLINKS = 0x02
 MAGIC_PROC = 0x9FA0  # PROC_SUPER_MAGIC, linux/magic.h
 AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW = 0x1000, 0x100
 _AT_FDCWD = -100
-_STATX_MNT_ID = 0x1000
+_STATX_INO, _STATX_MNT_ID = 0x100, 0x1000
 _HANDLE = os.O_PATH | os.O_CLOEXEC
 
 
@@ -37,23 +46,20 @@ class _How(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
-_raw = libc.syscall
-_hows: dict[tuple[int, int, int], _How] = {}
+_openat2 = ctypes.PyDLL(None, use_errno=True).syscall
+_openat2.restype = ctypes.c_long
+_openat2.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_long)
+_hows: dict[tuple[int, int], tuple[_How, int]] = {}
 
 
 def pin(directory: int, path: bytes, *, follow: bool = True, resolve: int = NO_MAGICLINKS) -> int:
     """A handle of ``path`` as it is now, or a negated errno (openat2(2), Linux 5.6)."""
-    key = (_HANDLE | (0 if follow else os.O_NOFOLLOW), 0, resolve)
+    key = _HANDLE | (0 if follow else os.O_NOFOLLOW), resolve
     how = _hows.get(key)
     if how is None:
-        how = _hows[key] = _How(*key)
-    got: int = _raw(
-        ctypes.c_long(number("openat2")),
-        ctypes.c_long(directory),
-        ctypes.c_char_p(path),
-        ctypes.byref(how),
-        ctypes.c_long(ctypes.sizeof(how)),
-    )
+        made = _How(key[0], 0, resolve)
+        how = _hows[key] = made, ctypes.addressof(made)
+    got: int = _openat2(number("openat2"), directory, path, how[1], 24)
     return got if got >= 0 else -ctypes.get_errno()
 
 
@@ -72,13 +78,28 @@ def link_text(handle: int) -> bytes:
     return os.readlink(b"", dir_fd=handle)
 
 
-def mount_of(handle: int) -> int:
-    """The number of the mount that a handle is in, as /proc/PID/mountinfo has it; -1 where the kernel does not say (before 5.8)."""
-    buffer = ctypes.create_string_buffer(256)
-    if syscall("statx", handle, b"", AT_EMPTY_PATH, _STATX_MNT_ID, buffer) < 0:
-        return -1
-    (mask,) = struct.unpack_from("=I", buffer, 0)
-    return struct.unpack_from("=Q", buffer, 0x90)[0] if mask & _STATX_MNT_ID else -1
+_statx = ctypes.PyDLL(None, use_errno=True).syscall
+_statx.restype = ctypes.c_long
+_statx.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_char_p, ctypes.c_long, ctypes.c_long, ctypes.c_void_p)
+
+
+class Identities:
+    """What tells a file from every other, its mount included: the same directory can be mounted twice. For one thread."""
+
+    __slots__ = ("_address", "_buffer", "_number")
+
+    def __init__(self) -> None:
+        self._buffer = ctypes.create_string_buffer(256)  # struct statx
+        self._address = ctypes.addressof(self._buffer)
+        self._number = number("statx")
+
+    def of(self, handle: int) -> bytes:
+        """Inode, device and mount of a handle, as they lie in struct statx (the mount is 0 before Linux 5.8). Raises OSError."""
+        if _statx(self._number, handle, b"", AT_EMPTY_PATH, _STATX_INO | _STATX_MNT_ID, self._address) < 0:
+            error = ctypes.get_errno()
+            raise OSError(error, os.strerror(error))
+        raw = self._buffer.raw
+        return raw[0x20:0x28] + raw[0x88:0x98]
 
 
 _kinds: dict[int, bool] = {}

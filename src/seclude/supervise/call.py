@@ -148,7 +148,7 @@ class Call:
     """  # fmt: skip
 
     __slots__ = (
-        "_address", "_argv", "_bytes", "_iovecs", "_links", "_path", "_prototype", "_status", "_waiting", "arch", "data", "ip", "kernel", "nr",
+        "_address", "_argv", "_bytes", "_iovecs", "_links", "_path", "_prototype", "_raw_path", "_status", "_waiting", "arch", "data", "ip", "kernel", "nr",
         "raw", "reads", "tid", "token", "written",
     )  # fmt: skip
 
@@ -170,6 +170,7 @@ class Call:
         self._prototype: Prototype | Literal[False] | None = False
         self._links: dict[str, str | None] = {}
         self._path: dict[int, str | None] = {}
+        self._raw_path: dict[int, bytes] = {}
         self._address: dict[int, Address | None] = {}
         self._argv: dict[int, list[str]] = {}
         self._iovecs: dict[int, list[builtins.bytes]] = {}
@@ -249,8 +250,17 @@ class Call:
         """The path that a parameter points to (surrogateescape); None for NULL. Raises `Unreadable`, ENAMETOOLONG without a NUL in 4096 bytes."""
         address = self._pointer(name)
         if address not in self._path:
-            self._path[address] = None if address == 0 else os.fsdecode(self._string(address, PATH_MAX, errno.ENAMETOOLONG))
+            self._path[address] = None if address == 0 else os.fsdecode(self.path_at(address))
         return self._path[address]
+
+    def path_at(self, address: int) -> bytes:
+        """The path at an address, raw: what `path` gives, for those who know the registers. Raises `Unreadable`, EFAULT for NULL."""
+        known = self._raw_path.get(address)
+        if known is None:
+            if address == 0:
+                raise Unreadable(errno.EFAULT, "NULL where a path belongs")
+            known = self._raw_path[address] = self._string(address, PATH_MAX, errno.ENAMETOOLONG)
+        return known
 
     def sockaddr(self, name: str | int, length: int | None = None) -> Address | None:
         """The address that a parameter points to, its length taken from the parameter after it (or ``length``); None for NULL. Raises `Unreadable`."""

@@ -66,14 +66,14 @@ class FilesBroker:
         if self._resolver is None:
             self._resolver = Resolver()
         view = self._resolver.view(call.tid)
-        if not call.waits():
-            if view is not None:
-                view.close()
-            raise Gone
         if view is None:
+            if not call.waits():
+                raise Gone
             return Deny("EPERM", "files: the target hides from its supervisor (it is not dumpable), so nothing is done for it")
         act = Act(call, view, self._resolver, self.rules, self._identity, self._hidden)
         try:
+            # What was taken of the thread so far is held by its directory in /proc, which a dead thread's number does not lead to any more: one question, after
+            # the path is read, answers for both.
             result, writes = spec(act)
         except Refused as refused:
             return self._refusal(refused)

@@ -17,7 +17,7 @@ import struct
 
 from seclude.kernel import paths
 from seclude.kernel.libc import syscall
-from seclude.supervise.call import Unreadable
+from seclude.supervise.call import Gone
 from seclude.supervise.files_resolve import Found, Missing
 from seclude.supervise.files_rules import HIDDEN, NOTHING, PASS, READ, WRITE
 from seclude.supervise.verdict import Emulate, Inject, Verdict
@@ -93,26 +93,26 @@ class Act:
         return self.call.raw[index] & (0xFFFFFFFF if self.narrow else -1)
 
     def path(self, index: int) -> bytes:
-        """The path that an argument points to. Raises `Unreadable`."""
-        text = self.call.path(index)
-        if text is None:
-            raise Unreadable(errno.EFAULT, "NULL where a path belongs")
-        return os.fsencode(text)
+        """The path that an argument points to, read once. Raises `Unreadable`."""
+        return self.call.path_at(self.address(index))
 
     def path_or_null(self, index: int) -> bytes:
-        """As `path`, but NULL is an empty path (statx, utimensat)."""
-        return b"" if self.call.path(index) is None else self.path(index)
+        """As `path`, but NULL is an empty path (statx)."""
+        return self.path(index) if self.address(index) else b""
 
     def base(self, dirfd: int, path: bytes) -> int:
         """The handle that a path starts from; closed with the rest. Raises OSError."""
         handle = self.resolver.base(self.view, dirfd, path)
-        self._bases.append(handle)
+        if handle != self.view.root:
+            self._bases.append(handle)
         return handle
 
     # -- handles, judged
 
     def of_descriptor(self, fd: int) -> Found:
         """The file of a descriptor of the target's, which needs no grant to be looked at. Raises OSError."""
+        if not self.call.reads and not self.call.waits():
+            raise Gone  # nothing was read, so nobody has asked yet
         found = self.resolver.of_descriptor(self.view, fd)
         self._bases.append(found.handle)
         return found
@@ -173,8 +173,10 @@ class Act:
         """Be the target to the file system from here on. ``real``: by its real ids, as access(2) asks. Raises PermissionError."""
         who = self.view.caller
         uid, gid = (who.real_uid, who.real_gid) if real else (who.uid, who.gid)
-        effective = 0 if self.view.foreign else who.capabilities
         identity = self._identity
+        effective = who.capabilities
+        if effective & identity.capabilities and self.resolver.is_foreign(self.view):
+            effective = 0
         if not identity.is_own(uid, gid, who.groups, effective):
             identity.enter(uid, gid, who.groups, effective)
             self._entered = True

@@ -89,12 +89,11 @@ class Missing:
 class View:
     """A thread's side of the file system at one moment: its directory in /proc (``proc``), its root, who it is. Close it."""
 
-    __slots__ = ("caller", "foreign", "ordinary", "proc", "root", "tid")
+    __slots__ = ("caller", "ordinary", "proc", "root", "tid")
 
-    def __init__(self, tid: int, proc: int, root: int, who: Caller, *, ordinary: bool, foreign: bool) -> None:
+    def __init__(self, tid: int, proc: int, root: int, who: Caller, *, ordinary: bool) -> None:
         self.tid, self.proc, self.root, self.caller = tid, proc, root, who
         self.ordinary = ordinary  # the same root and pid namespace as ours
-        self.foreign = foreign  # in another user namespace: its capabilities count for nothing here
 
     def close(self) -> None:
         """Close the root's handle."""
@@ -106,13 +105,14 @@ class View:
 class Resolver:
     """Walks for targets. One thread's; it acts as whoever the thread is when asked, so enter the target's identity first (`kernel.identity`)."""
 
-    __slots__ = ("_kept", "_pid", "_root", "_user_namespace")
+    __slots__ = ("_identity", "_kept", "_pid", "_root", "_user_namespace")
 
     def __init__(self) -> None:
         self._kept: dict[int, tuple[int, int]] = {}
         self._pid = b"%d" % os.getpid()
+        self._identity = paths.Identities().of
         with paths.Handle(os.open("/", _DIRECTORY)) as root:
-            self._root = _identity(root)
+            self._root = self._identity(root)
         self._user_namespace = os.readlink("/proc/self/ns/user")
 
     # -- the target
@@ -129,7 +129,6 @@ class Resolver:
                 who = caller(os.pread(kept[1], 8192, 0))
                 if who is None:
                     return None
-                foreign = os.readlink("ns/user", dir_fd=kept[0]) != self._user_namespace
                 root = os.open("root", _DIRECTORY, dir_fd=kept[0])
             except ProcessLookupError:
                 self._forget(tid)
@@ -139,9 +138,13 @@ class Resolver:
                     self._forget(tid)
                     continue
                 return None
-            ordinary = len(who.tgids) == 1 and _identity(root) == self._root
-            return View(tid, kept[0], root, who, ordinary=ordinary, foreign=foreign)
+            ordinary = len(who.tgids) == 1 and self._identity(root) == self._root
+            return View(tid, kept[0], root, who, ordinary=ordinary)
         return None
+
+    def is_foreign(self, view: View) -> bool:
+        """Whether the thread is in another user namespace, so that its capabilities count for nothing here. Raises OSError."""
+        return os.readlink("ns/user", dir_fd=view.proc) != self._user_namespace
 
     def _open(self, tid: int) -> tuple[int, int] | None:
         if len(self._kept) >= _KEPT:
@@ -168,9 +171,11 @@ class Resolver:
             self._forget(tid)
 
     def base(self, view: View, dirfd: int, path: bytes) -> int:
-        """A handle of where ``path`` starts: the root, the current directory (``dirfd`` AT_FDCWD) or a descriptor of the target's. Raises OSError."""
+        """A handle of where ``path`` starts: the view's own ``root``, else one to close, of the current directory (``dirfd`` AT_FDCWD) or of a descriptor of the
+        target's. Raises OSError.
+        """  # fmt: skip
         if path.startswith(b"/"):
-            return os.dup(view.root)
+            return view.root
         try:
             return os.open("cwd" if dirfd == -100 else f"fd/{dirfd}", os.O_PATH | os.O_CLOEXEC, dir_fd=view.proc)
         except FileNotFoundError:
@@ -248,13 +253,13 @@ class Resolver:
             todo = [part for part in reversed(path.split(b"/")) if part]
             must_be_directory = path.endswith(b"/")
             links = 0
-            root = _identity(view.root)
+            root = self._identity(view.root)
             while todo:
                 name = todo.pop()
                 status = os.fstat(at)
                 if not stat.S_ISDIR(status.st_mode):
                     raise OSError(errno.ENOTDIR, "")
-                if name == b"." or (name == b".." and _identity(at) == root):
+                if name == b"." or (name == b".." and self._identity(at) == root):
                     os.close(os.open(b".", _DIRECTORY, dir_fd=at))  # whether it may be passed at all
                     continue
                 last = not todo
@@ -348,12 +353,6 @@ class Resolver:
         if where in (process, thread) and name in (b"exe", b"cwd", b"root"):
             return os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=at), -1
         raise PermissionError(errno.EACCES, "")
-
-
-def _identity(handle: int) -> tuple[int, int, int]:
-    """What tells a directory from every other, its mount included: the same directory can be mounted twice."""
-    status = os.fstat(handle)
-    return status.st_dev, status.st_ino, paths.mount_of(handle)
 
 
 def _real_name(path: bytes, status: os.stat_result) -> bytes:
