@@ -191,6 +191,9 @@ class Judge:
                 yield outcome
                 if stop and not outcome.accepted:
                     return
+        except KeyboardInterrupt:
+            work.end(wait=False)  # the runs end with this process
+            raise
         finally:
             work.end()
 
@@ -264,13 +267,14 @@ class _Work:
             self.changed.notify_all()
             return outcome
 
-    def end(self) -> None:
+    def end(self, *, wait: bool = True) -> None:
         """Take no further task, and wait for the runs that go on."""
         with self.changed:
             self.over = True
             self.changed.notify_all()
-        for thread in self.threads:
-            thread.join()
+        while wait and self.threads:
+            self.threads.pop().join()
+        self.threads.clear()
 
 
 def judge(command: Command, *, stdin: Content = b"", expect: Content | None = None, **options: object) -> Judgement:
