@@ -62,6 +62,7 @@ bench: $(VENV)/.stamp-package
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/judge.py
+	$(BIN)/python benchmarks/notify.py
 # Without libseccomp's Python binding these say so, and fail.
 	-$(BIN)/python benchmarks/compare.py
 	-$(BIN)/python benchmarks/filters.py

@@ -21,6 +21,7 @@ import time
 from seclude.abi import native
 from seclude.errors import InternalError
 from seclude.kernel import landlock, prctl, proc, ptrace, signals
+from seclude.kernel.notify import wake_in_step
 from seclude.kernel.signals import csignal
 from seclude.kernel.spawn import Spawn, call_of_exec, close_at_exec
 from seclude.sandbox import limits as _limits
@@ -52,6 +53,8 @@ PATIENCE = 10.0  # seconds for killed processes to be gone
 _STATUSES = (
     256  # wait statuses taken in one go: traced processes can make them faster than we take them, and then the clocks must have their turn
 )
+#: how often another thread is let run before a signal is waited for: one whose call was let go on is often at its next by then
+_YIELDS = 2
 _SIGKILL = 9
 _FORWARDED = (csignal.SIGTERM, csignal.SIGHUP, csignal.SIGINT, csignal.SIGQUIT, csignal.SIGUSR1, csignal.SIGUSR2)
 _TERMINAL_STOPS = (csignal.SIGTSTP, csignal.SIGTTIN, csignal.SIGTTOU)
@@ -299,6 +302,7 @@ class _Run:
             self.poll.unregister(spawn.ready)
         if self.report and spawn.installed:
             self.listener = spawn.listener
+            wake_in_step(self.listener)
             if not self.trace:
                 # The child is on its way to exec: its loader may just have opened a file, which the limit then counts.
                 self._bind_files(self.main)
@@ -328,7 +332,7 @@ class _Run:
             for descriptor, events in self._ready(cpu_check):
                 if descriptor == self.listener and self.responder is not None:
                     if events & select.POLLIN:
-                        self.responder.serve()
+                        self.responder.serve(self._waiting(cpu_check))
                     else:
                         # Nobody is left under the filter. Before Linux 6.11 to receive now would be to wait for ever.
                         self._ignore(self.listener)
@@ -362,6 +366,14 @@ class _Run:
             self.watching.idle()
         return self.poll.poll(self._timeout(cpu_check))
 
+    def _waiting(self, cpu_check: float | None) -> Callable[[], list[tuple[int, int]]] | None:
+        """How the responder waits for the next call, if it may: no longer than to the next clock."""
+        if self.more or (self.watching is not None and self.watching.waiting):
+            return None
+        if self.deadline is None and cpu_check is None:
+            return self.poll.poll
+        return lambda: self.poll.poll(timeout) if (timeout := self._timeout(cpu_check)) else []
+
     def _timeout(self, cpu_check: float | None) -> int | None:
         """Milliseconds until the next clock needs a look, rounded up, or None."""
         if self.more:
@@ -394,10 +406,16 @@ class _Run:
         self.more = False
         if self.main_status is None:
             self._look_at_main()
+        idle, patience = 0, 0 if self.observer.calls is None else _YIELDS
         for _ in range(_STATUSES):
             change = self.kernel.wait()
             if change is None:
-                return False
+                if idle == patience:
+                    return False
+                idle += 1
+                os.sched_yield()
+                continue
+            idle = 0
             pid, status = change
             if pid == 0:
                 return True
@@ -515,6 +533,8 @@ class _Run:
         self._limit_by_signal(result.cpu)
         if self.relay.exceeded:  # what it wrote last may be seen after its end only
             self.limit = self.limit or "output"
+        if self.responder is not None:
+            self.responder.settle()
         result.denials = self.record.denials
         result.overflow = self.record.overflow
         result.limit = self.limit

@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import errno as _errno
 
+from seclude.kernel.notify import Known, pump
 from seclude.supervise.describe import describe
 from seclude.supervise.plain import ACTIONS, ALLOW, ERRNO, LOG, Plain
-from seclude.supervise.record import Denial
+from seclude.supervise.record import Denial, Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,19 +28,20 @@ if TYPE_CHECKING:
 
     from seclude.kernel.notify import Notification
     from seclude.kernel.protocol import Kernel
-    from seclude.supervise.record import Record
 
     Start = tuple[int, int, int, tuple[int, ...]]
 
-__all__ = ["Responder"]
+__all__ = ["Responder", "errno_text", "shows_nothing"]
 
 _MAX_ERRNO = 4095
+_MOST_KNOWN = 1024  # the target chooses the words
+_PLAIN_KINDS = frozenset(("int", "uint", "size", "flags", "mode", "signal", "cmd", "offset", "uid", "gid", "device", "pid"))
 
 
 class Responder:
     """One listener. ``start`` is ``(pid, token, nr, first three arguments)`` of the execve to let pass, once; None after it."""
 
-    __slots__ = ("answered", "ask", "attend", "kernel", "listener", "plain", "record", "start")
+    __slots__ = ("answered", "ask", "attend", "denials", "kernel", "known", "listener", "plain", "record", "start")
 
     def __init__(self, kernel: Kernel, listener: int, plain: Plain, record: Record, start: Start | None) -> None:
         self.kernel = kernel
@@ -48,14 +50,20 @@ class Responder:
         self.record = record
         self.start = start
         self.answered = 0
+        #: calls that show nothing of the target's memory, and so look the same each time: their words → the answer, and the denial to count
+        self.known: dict[bytes, Known] = {}
+        self.denials: list[tuple[Known, Denial]] = []
         #: takes a call with the action notify or trace, and the policy's value for it; False leaves it unhandled
         self.attend: Callable[[Notification, int], bool] | None = None
         #: the same for calls that the policy denies with an errno: somebody may be asked about them first
         self.ask: Callable[[Notification, int], bool] | None = None
 
-    def serve(self) -> None:
-        """Take one notification and answer it. Poll the listener first: this blocks where nothing waits."""
-        call = self.kernel.receive(self.listener)
+    def serve(self, wait: Callable[[], list[tuple[int, int]]] | None = None) -> None:
+        """Take one notification and answer it. Poll the listener first: this blocks where nothing waits.
+
+        With ``wait``, which polls, calls that were answered before are answered again and again, until anything else happens.
+        """
+        call = self.kernel.receive(self.listener) if wait is None else pump(self.listener, self.known, wait)
         if call is None:
             return
         if self.start is not None and self.start == (call.pid, call.arch, call.nr, call.args[:3]):
@@ -86,6 +94,28 @@ class Responder:
         if self.kernel.reply(self.listener, call.id, error=number):
             self.answered += 1
             self.record.add(key, denial)
+            if (
+                action == ERRNO
+                and self.ask is None
+                and type(self.record) is Record
+                and len(self.known) < _MOST_KNOWN
+                and shows_nothing(call)
+            ):
+                self._remember(call, number, key)
+
+    def _remember(self, call: Notification, number: int, key: tuple[object, ...]) -> None:
+        denial = self.record.find(key)
+        if denial is not None:
+            known = Known(call, error=number)
+            self.known[known.key] = known
+            self.denials.append((known, denial))
+
+    def settle(self) -> None:
+        """Bring the record's counts up to date."""
+        for known, denial in self.denials:
+            denial.count += known.count
+            self.answered += known.count
+            known.count = 0
 
     def _denial(self, call: Notification, value: int, action: str, number: int) -> tuple[Denial, tuple[object, ...]]:
         arch, name, text, key = describe(self.kernel, call.pid, call.arch, call.nr, call.args)
@@ -95,6 +125,19 @@ class Responder:
         )  # fmt: skip
         self.record.look(call.pid, denial)
         return denial, (arch, call.nr, value, key)
+
+
+def shows_nothing(call: Notification) -> bool:
+    """Whether the call's text depends on its registers alone: no parameter is a pointer or a descriptor."""
+    from seclude.abi.prototypes import prototype
+    from seclude.supervise.describe import architecture
+
+    arch = architecture(call.arch, call.nr)
+    name = arch.call_name(call.nr) if arch is not None else None
+    if arch is None or name is None:
+        return False
+    shape = prototype(arch, name)
+    return shape is not None and all(parameter.kind in _PLAIN_KINDS for parameter in shape.parameters)
 
 
 def errno_text(arch: str, number: int) -> str:

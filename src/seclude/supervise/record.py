@@ -27,7 +27,24 @@ class Denial:
     the program from which it was made, if that was asked for.
     """
 
-    __slots__ = ("action", "arch", "args", "call", "count", "ip", "nr", "reason", "result", "rule", "suggestion", "text", "tid", "token", "value", "where")
+    __slots__ = (
+        "action",
+        "arch",
+        "args",
+        "call",
+        "count",
+        "ip",
+        "nr",
+        "reason",
+        "result",
+        "rule",
+        "suggestion",
+        "text",
+        "tid",
+        "token",
+        "value",
+        "where",
+    )
 
     def __init__(
         self, *, call: str, arch: str, nr: int, token: int, ip: int, args: tuple[int, ...], text: str, action: str, result: str, value: int,
@@ -78,6 +95,10 @@ class Record:
     def look(self, tid: int, denial: Denial) -> None:
         """``denial`` is about to be answered, and the target's memory is still what it was: who wants to see more of it looks here."""
         denial.tid = tid
+
+    def find(self, key: tuple[object, ...]) -> Denial | None:
+        """The entry of that key."""
+        return self._entries.get(key)
 
     def add(self, key: tuple[object, ...], denial: Denial) -> None:
         """Count ``denial`` under ``key``: what makes two calls the same for a reader."""
