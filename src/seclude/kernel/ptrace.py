@@ -19,6 +19,10 @@ import os
 import struct
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
 __all__ = [
     "EVENT_CLONE",
     "EVENT_EXEC",
@@ -78,8 +82,12 @@ class _Vector(ctypes.Structure):
 
 def _request(request: int, tid: int, address: int = 0, data: int = 0) -> None:
     if _ptrace(request, tid, address, data) == -1:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        _fail()
+
+
+def _fail() -> NoReturn:
+    number = ctypes.get_errno()
+    raise OSError(number, os.strerror(number))
 
 
 def supported() -> bool:
@@ -94,7 +102,8 @@ def seize(pid: int, options: int = OBSERVE) -> None:
 
 def resume(tid: int, signal: int = 0) -> None:
     """Let a stopped thread go on, with ``signal`` delivered."""
-    _request(_CONT, tid, 0, signal)
+    if _ptrace(_CONT, tid, 0, signal) == -1:
+        _fail()
 
 
 def listen(tid: int) -> None:

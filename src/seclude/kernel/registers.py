@@ -23,6 +23,7 @@ import struct
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import NoReturn
 
     #: number (signed), architecture's token, instruction pointer, six arguments, the filter's 16 bits of data
     Stopped = tuple[int, int, int, tuple[int, ...], int]
@@ -179,6 +180,6 @@ def _request(request: int, tid: int, which: int, vector: _Vector) -> None:
         _fail()
 
 
-def _fail() -> None:
+def _fail() -> NoReturn:
     number = ctypes.get_errno()
     raise OSError(number, os.strerror(number))

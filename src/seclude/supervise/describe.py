@@ -20,11 +20,14 @@ __all__ = ["architecture", "describe", "quote"]
 
 LONGEST = 256  # bytes of a path or an address that are shown
 SOCKADDR = 128  # sizeof(struct sockaddr_storage)
+_found: dict[int, tuple[Architecture, ...]] = {}  # by token: the kernel's own, so never many
 
 
 def architecture(token: int, nr: int) -> Architecture | None:
     """The architecture whose table ``nr`` belongs to: x86_64 and x32 share a token. None: not one of ours."""
-    found = by_token(token)
+    found = _found.get(token)
+    if found is None:
+        found = _found[token] = by_token(token)
     for one in found:
         if one.x32_bit and nr >= 0 and nr & one.x32_bit:
             return one

@@ -141,6 +141,9 @@ class Observer:
         return False
 
     def _stop(self, tid: int, signal: int, event: int) -> None:
+        if event == ptrace.EVENT_SECCOMP:
+            self._entered(tid)
+            return
         if event == 0:
             if signal == _CALL_STOP:
                 self._left(tid)
@@ -150,9 +153,6 @@ class Observer:
             if self.calls is not None:
                 self.calls.signalled(tid, signal)
             self._resume(tid, signal)
-            return
-        if event == ptrace.EVENT_SECCOMP:
-            self._entered(tid)
             return
         if event == ptrace.EVENT_STOP:
             if signal in _STOPS:
