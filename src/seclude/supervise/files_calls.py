@@ -234,7 +234,7 @@ def _create(act: Act, missing: Missing, flags: int, mode: int) -> int:
         raise IsADirectoryError(errno.EISDIR, "")
     before = os.umask(act.view.caller.umask)
     try:
-        return paths.open_at(missing.handle, missing.name, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_NOCTTY, mode & 0o7777)
+        return paths.open_at(missing.handle, missing.name, flags | os.O_CREAT | os.O_EXCL | os.O_NOCTTY, mode & 0o7777)
     finally:
         os.umask(before)
 
@@ -249,7 +249,7 @@ def _open_found(act: Act, found: Found, flags: int, mode: int) -> Outcome:
         if found.own not in (access, os.O_RDWR) or (flags & os.O_TRUNC and found.own == os.O_RDONLY) or flags & _TMPFILE:
             raise
     if found.kind == stat.S_IFLNK:
-        raise OSError(errno.ELOOP, "")
+        raise OSError(errno.ENOTDIR if flags & os.O_DIRECTORY else errno.ELOOP, "")
     if found.stat.st_rdev == _TTY and found.kind == stat.S_IFCHR and not _same_session(act.view.tid):
         raise OSError(errno.ENXIO, "")  # it would be the supervisor's terminal
     how = flags & ~(os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW) | os.O_NOCTTY
