@@ -22,6 +22,7 @@ import errno
 import os
 import resource
 import select
+import time
 
 from seclude.errors import KernelError, SecludeError, UsageError
 from seclude.kernel import libc, prctl, proc, ptrace, signals
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 KINDS = 30  # kinds of denial that are kept of one worker: a report has to fit into a socket's buffer
-SPINS = 2000
+LOOK = 50  # milliseconds after which the template looks for a listener of which it has not heard
 _WALL = 0x40000000
 
 
@@ -54,14 +55,14 @@ class _Worker:
     """One worker: its process, the host's watch, the start's socket, its listener, and what is known of it."""
 
     __slots__ = (
-        "failure", "listener", "notes", "observer", "pid", "pidfd", "plan", "record", "responder", "spins", "sync", "usage", "watch",
+        "failure", "listener", "look", "notes", "observer", "pid", "pidfd", "plan", "record", "responder", "sync", "usage", "watch",
     )  # fmt: skip
 
     def __init__(self, watch: int) -> None:
         self.watch = watch
         self.pid = 0
         self.pidfd = self.sync = self.listener = -1
-        self.spins = -1
+        self.look = time.monotonic() + LOOK / 1000
         self.record = Record(KINDS)
         self.responder: Responder | None = None
         self.observer: Observer | None = None
@@ -150,13 +151,11 @@ class _Template:
                     else:
                         self._started(one)
             for one in list(self.starting):
-                self._take_listener(one)
+                if time.monotonic() >= one.look:
+                    self._take_listener(one)
 
     def _timeout(self) -> int | None:
-        if not self.starting:
-            return None
-        # From its word on the worker makes no call that could wake us: a matter of microseconds, unless it is stopped just there.
-        return 0 if any(one.spins < SPINS for one in self.starting) else 1
+        return LOOK if self.starting else None
 
     # -- making one ---------------------------------------------------------------------------------------------------
 
@@ -234,6 +233,8 @@ class _Template:
             one.notes.append(f"kills are known by their wait status only: the worker cannot be traced ({os.strerror(error.errno or 0)})")
         if one.plan is not None and one.plan.cgroup is not None:
             one.plan.cgroup.add(pid)
+        if self.plan.reported is not None:
+            self.starting.add(one)
         for descriptor in (one.sync, one.watch):
             self.by_descriptor[descriptor] = one
             self.poll.register(descriptor, select.POLLIN)
@@ -251,10 +252,9 @@ class _Template:
             except (PlainError, ValueError):
                 one.failure = "the worker could not be confined", "", 0
             said = b""
-        if said == b"r":
-            one.spins = 0
-            self.starting.add(one)
-        elif said.endswith(b"p"):
+        if said == b"i":
+            self._take_listener(one)
+        elif said == b"p":
             if self.plan is not None and self.plan.reported is not None:
                 one.notes.append("denials are not reported: the host is under a filter with a listener of its own (EBUSY)")
             self.starting.discard(one)
@@ -264,8 +264,12 @@ class _Template:
             self._close(one, "sync")
 
     def _take_listener(self, one: _Worker) -> None:
-        one.spins += 1
+        """Take the listener out of the worker, where it has the number that the worker's first free descriptor has."""
+        one.look = time.monotonic() + LOOK / 1000
         listener = libc.syscall("pidfd_getfd", one.pidfd, worker.LISTENER, 0)
+        if listener >= 0 and not _is_listener(listener):
+            os.close(listener)
+            return  # not yet: it still has what it was forked with
         if listener < 0:
             if listener != -errno.EBADF:
                 self.starting.discard(one)
@@ -427,6 +431,10 @@ class _Template:
             poll.poll(10)
         for pid in children():
             kill(pid)
+
+
+def _is_listener(descriptor: int) -> bool:
+    return os.readlink(f"/proc/self/fd/{descriptor}") == "anon_inode:seccomp notify"
 
 
 def _poll_now(descriptor: int) -> list[tuple[int, int]]:

@@ -143,27 +143,26 @@ def _bound_memory(wanted: int) -> None:
 
 
 def _confine(plan: Plan) -> None:
-    """Install the filter. From "r" on the template looks for the listener, and what we call until it has it may have to wait."""
+    """Install the filter and say so. Until the template has the listener, a call that the policy denies has to wait: also one of the interpreter's own
+    before the word is out, which is why the template looks for the listener now and then by itself.
+    """
     install = libc.libc.syscall
     number, operation = ctypes.c_long(libc.number("seccomp")), ctypes.c_long(seccomp.SET_MODE_FILTER)
     greeting = HELLO.pack(GREETING, os.getpid())
-    told = b"p"
+    told = b"p"  # the plain filter
     if plan.reported is not None:
         program = ctypes.byref(plan.reported)
         flags = ctypes.c_long(seccomp.NEW_LISTENER | seccomp.WAIT_KILLABLE_RECV)
-        os.write(SYNC, b"r")
-        listener = install(number, operation, flags, program)
-        if listener >= 0:
-            told = b""
+        if install(number, operation, flags, program) >= 0:
+            told = b"i"
         elif ctypes.get_errno() != 16:  # EBUSY: we are under somebody's listener already, and do without
             raise seccomp.explain(ctypes.get_errno(), seccomp.NEW_LISTENER | seccomp.WAIT_KILLABLE_RECV)
-    if told:
-        if install(number, operation, ctypes.c_long(0), ctypes.byref(plan.plain)) < 0:
-            raise seccomp.explain(ctypes.get_errno())
-        os.write(SYNC, told)
+    if told == b"p" and install(number, operation, ctypes.c_long(0), ctypes.byref(plan.plain)) < 0:
+        raise seccomp.explain(ctypes.get_errno())
+    os.write(SYNC, told)
     if os.read(SYNC, 1) != b"c":
         os._exit(70)  # the template is gone
-    if not told:
+    if told == b"i":
         os.close(LISTENER)
     os.close(SYNC)
     os.write(CHANNEL, greeting)
