@@ -63,6 +63,7 @@ bench: $(VENV)/.stamp-package
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/judge.py
 	$(BIN)/python benchmarks/notify.py
+	$(BIN)/python benchmarks/stops.py
 # Without libseccomp's Python binding these say so, and fail.
 	-$(BIN)/python benchmarks/compare.py
 	-$(BIN)/python benchmarks/filters.py
