@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import os
 
+from seclude.kernel import landlock
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
+    from seclude.kernel.landlock import Ruleset
     from seclude.sandbox.result import Job
     from seclude.sandbox.start import Step
     from seclude.supervise.handlers import Handler
@@ -24,6 +27,8 @@ __all__ = ["Brokers", "asked", "rules"]
 
 #: calls that wait for a peer at the same time; more wait for one of these to end
 WAITING = 512
+
+_TCP = 3  # LANDLOCK_ACCESS_NET_BIND_TCP, LANDLOCK_ACCESS_NET_CONNECT_TCP
 
 _USE = "getsockname, getpeername, getsockopt, setsockopt, shutdown, recvfrom, recvmsg, recvmmsg"
 _STREAMS_AND_DATAGRAMS = "type & 0xf in {SOCK_STREAM, SOCK_DGRAM} and protocol in {0, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE}"
@@ -75,7 +80,7 @@ def rules(supervision: Mapping[str, Any]) -> list[tuple[str, str]]:
 class Brokers:
     """The brokers of one run, made in the supervisor before anything of the target runs. ``notes`` are for ``--verbose``."""
 
-    __slots__ = ("_network", "_programs", "handlers", "notes")
+    __slots__ = ("_belt", "_layer", "_network", "_programs", "handlers", "notes")
 
     def __init__(self, supervision: Mapping[str, Any], job: Job, command: bytes) -> None:
         """``command``: the path of the program that the run begins with. Resolves names, opens files. Raises `UsageError`."""
@@ -84,6 +89,10 @@ class Brokers:
         connect = _read(supervision, "connect", "--connect", self.notes)
         bind = _read(supervision, "bind", "--bind", self.notes)
         self._network = self._programs = None
+        self._layer: Ruleset | None = None
+        # Besides: the kernel itself connects and binds no TCP socket for the target (Landlock ABI 4), unless somebody asked for calls that go past the broker.
+        past = any(kind == "allow" and any(word in rule for word in ("connect", "bind", "@")) for kind, rule in job.artifact.overrides)
+        self._belt = bool(connect or bind) and not past
         if connect or bind:
             from seclude.kernel.credentials import own_identity
             from seclude.supervise.acting import catch_interruptions
@@ -99,9 +108,34 @@ class Brokers:
             self.handlers.append(self._programs.handler())
             self.notes += self._programs.notes
 
+    def domain(self, scope: Ruleset | None) -> Ruleset | None:
+        """The Landlock domain of the run, given the one that it would have, which is closed if another takes its place.
+
+        Two layers that know nothing of files forbid nothing there, but one that does and one that does not forbid renames between directories together
+        (LANDLOCK_ACCESS_FS_REFER). So what is asked for here goes into one layer with what keeps a target's hands off others; only where the run's files have
+        a domain of their own, in which it is the broker that renames, is there a second one.
+        """
+        fs = 0 if self._programs is None else self._programs.access
+        net = _TCP if self._belt and landlock.abi_version() >= 4 else 0
+        if not fs and not net:
+            return scope
+        alone = scope is not None and not scope.fs
+        made = landlock.Ruleset(fs=fs, net=net, scoped=scope.scoped if scope is not None and alone else 0)
+        try:
+            if self._programs is not None:
+                self._programs.allow(made)
+        except BaseException:
+            made.close()
+            raise
+        if scope is not None and alone:
+            scope.close()
+            return made
+        self._layer = made
+        return scope
+
     def steps(self) -> list[Step]:
         """What the child does for the brokers before it is filtered."""
-        return [] if self._programs is None else [("Landlock for --exec", self._programs.ruleset.restrict, ())]
+        return [] if self._layer is None else [("Landlock for --exec and --connect", self._layer.restrict, ())]
 
     def pool(self) -> Pool:
         """The threads that brokers run in: made one by one, as calls wait, so that a slow host holds nobody but its own caller."""
@@ -111,7 +145,7 @@ class Brokers:
 
     def close(self) -> None:
         """Let go of what the brokers hold."""
-        for one in (self._network, self._programs):
+        for one in (self._network, self._programs, self._layer):
             if one is not None:
                 one.close()
 

@@ -207,6 +207,8 @@ class _Run:
             program = self.watching.program(artifact, program)
         flags = filter_flags(self.report)
         domain = _domain(self.job, self.path)
+        if self.supervision is not None:
+            domain = self.supervision.domain(domain)
         if domain is None:
             self.notes.append(
                 "this kernel has no Landlock: what keeps the target from the supervisor is only that it cannot be traced or read"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from seclude.compiler.artifact import Artifact
+    from seclude.kernel.landlock import Ruleset
     from seclude.kernel.notify import Notification
     from seclude.sandbox.ask import Asking
     from seclude.sandbox.brokers import Brokers
@@ -159,6 +160,10 @@ class Supervision:
         result.denials, result.overflow = self._run.record.denials, self._run.record.overflow
         if self._asking is not None:
             self._run.notes.extend(self._asking.notes())
+
+    def domain(self, scope: Ruleset | None) -> Ruleset | None:
+        """The run's Landlock domain, given the one that it would have."""
+        return scope if self.brokers is None else self.brokers.domain(scope)
 
     def steps(self) -> list[Step]:
         """What the child does besides, before it is filtered."""

@@ -50,9 +50,12 @@ _AT_FDCWD = -100
 
 
 class Programs:
-    """The files that a run may execute, the domain that says so to the kernel, and the handler that tells."""
+    """The files that a run may execute: what a Landlock domain needs to say so to the kernel, and the handler that tells.
 
-    __slots__ = ("_identities", "notes", "ruleset")
+    ``access`` is what the domain has to handle; `allow` adds the rules.
+    """
+
+    __slots__ = ("_handles", "_identities", "access", "notes")
 
     def __init__(self, files: Mapping[bytes, str]) -> None:
         """``files`` as `permitted` finds them. Raises `UsageError` for one that cannot be had, `KernelError` without Landlock."""
@@ -65,28 +68,27 @@ class Programs:
                 "--exec is held by Landlock, which this kernel does not have", "boot with landlock in the lsm= list (Linux 5.13)"
             )
         # A domain that handles files forbids renames between directories, unless it handles just that, and permits it (ABI 2).
-        refer = _REFER if version >= 2 else 0
-        self.ruleset = landlock.Ruleset(fs=_EXECUTE | refer)
+        self.access = _EXECUTE | (_REFER if version >= 2 else 0)
+        if version < 2:
+            self.notes += ("Landlock ABI 1: files cannot be moved between directories",)
+        self._handles: list[int] = []
         self._identities: set[tuple[int, int]] = set()
         try:
-            if refer:
-                self.ruleset.allow_path("/", refer)
-            else:
-                self.notes += ("Landlock ABI 1: files cannot be moved between directories",)
             for path in files:
-                self._permit(path)
+                handle = _open(path, os.O_PATH)
+                self._handles.append(handle)
+                found = os.fstat(handle)
+                self._identities.add((found.st_dev, found.st_ino))
         except BaseException:
-            self.ruleset.close()
+            self.close()
             raise
 
-    def _permit(self, path: bytes) -> None:
-        handle = _open(path, os.O_PATH)
-        try:
-            found = os.fstat(handle)
-            self._identities.add((found.st_dev, found.st_ino))
-            self.ruleset.allow_path(handle, _EXECUTE)
-        finally:
-            os.close(handle)
+    def allow(self, ruleset: landlock.Ruleset) -> None:
+        """Add the rules to a ruleset that handles ``access``. Raises `KernelError`."""
+        if self.access & _REFER:
+            ruleset.allow_path("/", _REFER)
+        for handle in self._handles:
+            ruleset.allow_path(handle, _EXECUTE)
 
     def handler(self) -> Handler:
         """The handler for `CALLS`."""
@@ -95,8 +97,9 @@ class Programs:
         return made
 
     def close(self) -> None:
-        """Close the ruleset."""
-        self.ruleset.close()
+        """Let go of the files."""
+        while self._handles:
+            os.close(self._handles.pop())
 
     def decide(self, call: Call) -> Verdict:
         """Deny what is not permitted; the rest is the kernel's to decide."""
