@@ -200,7 +200,7 @@ def test_a_table_counts_calls_and_errors(tmp_path):
     trace.tracer.gone(100, 0)
     trace.tracer.answered(100, 'mkdir("x", 0)', "-1 EPERM")
     assert trace.text == ""
-    head, rule, *rows, _, total = counts.table().splitlines()
+    head, _, *rows, _, total = counts.table().splitlines()
     assert head.split() == ["%", "time", "seconds", "usecs/call", "calls", "errors", "syscall"]
     assert [row.split()[-3:] for row in rows] == [["3", "1", "close"], ["1", "1", "mkdir"]]
     assert total.split()[-3:] == ["4", "2", "total"]

@@ -78,7 +78,7 @@ class Format:
             elif kind == "none":
                 text = "?"
             elif kind == "fcntl" and self.ending is not None and (more := self.ending(view, args)):
-                return hex(value) + more
+                return (hex(value) if value else "0") + more
         return text + self.ending(view, args) if self.ending is not None else text
 
     def whole(self, view: View, args: Args) -> str:

@@ -1,0 +1,329 @@
+"""``seclude run --trace``, live: the same lines as strace's, and what only a real kernel does (threads, vfork, execve by a thread, signals, stops)."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+
+import support
+from run_support import ALLOW, c_program, policy, public, run, who
+from support import need_program
+
+pytestmark = pytest.mark.live
+
+#: what differs from run to run: addresses, process numbers, times
+_VARYING = (
+    (r"^\[pid +\d+\] |^\d+ +", ""),
+    (r"0x[0-9a-f]{5,}", "PTR"),
+    (r"tv_sec=\d+, tv_[un]sec=\d+", "TIME"),
+    (r" += ", " = "),
+    (r"(clone3?\(.*|vfork.*resumed>.*|vfork\(.*|<... clone3? resumed>.*|get(?:p|t)?p?id\(.*|set_tid_address\(.*|wait4\(.*|<... wait4.*) = \d+$", r"\1 = PID"),
+    (r"parent_tid=\[\d+\]", "parent_tid=[PID]"),
+    (r"/\* \d+ vars \*/", "VARS"),
+    (r"si_pid=\d+", "si_pid=PID"),
+    (r"(kill|wait4|waitid)\((P_PID, )?\d+", r"\1(\2PID"),
+    (r"tgkill\(PID, \d+", "tgkill(PID, PID"),
+    (r'getrandom\("[^"]*"', "getrandom(RANDOM"),
+    (r"sin_port=htons\(\d{4,5}\)", "sin_port=PORT"),
+    (r"si_utime=\d+, si_stime=\d+", "TIMES"),
+)  # fmt: skip
+
+PLAIN = {
+    "files": """
+        #include <fcntl.h>
+        #include <sys/stat.h>
+        #include <unistd.h>
+        #include <dirent.h>
+        #include <sys/uio.h>
+        int main(void) {
+            char b[99]; struct stat st; int p[2];
+            int fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+            read(fd, b, 20); pread(fd, b, 4, 2); fstat(fd, &st); lseek(fd, 0, SEEK_SET); close(fd);
+            stat("/nonexistent", &st); lstat("/proc/self", &st); stat("/dev/null", &st); access("/etc/passwd", R_OK);
+            pipe(p); write(p[1], "hi\\n\\33[31m\\0001\\377", 12);
+            struct iovec v[2] = {{b, 3}, {b + 9, 40}}; readv(p[0], v, 2); v[1].iov_len = 2; writev(p[1], v, 2);
+            mkdir("/proc/no", 0755); rename("/proc/a", "/proc/b"); chmod("/nonexistent", 0604); unlink("/nonexistent");
+            symlink("a", "/nonexistent/b"); readlink("/proc/self/exe", b, 4); getcwd(b, 99); chdir("/"); umask(027);
+            creat("/nonexistent/x", 0600); truncate("/nonexistent", 5); dup2(p[0], 20); fcntl(20, F_GETFL); fcntl(20, F_SETFD, FD_CLOEXEC);
+            openat(AT_FDCWD, ".", O_RDONLY | O_DIRECTORY | O_NONBLOCK); close(99);
+        }""",
+    "signals": """
+        #include <signal.h>
+        #include <unistd.h>
+        #include <poll.h>
+        #include <time.h>
+        #include <sys/wait.h>
+        #include <sys/resource.h>
+        static void handler(int s) { (void)s; }
+        int main(void) {
+            struct sigaction sa = {.sa_handler = handler, .sa_flags = SA_RESTART}; sigaction(SIGUSR1, &sa, 0); sigaction(SIGUSR1, 0, &sa);
+            sigset_t s; sigemptyset(&s); sigaddset(&s, SIGUSR2); sigprocmask(SIG_BLOCK, &s, 0);
+            kill(getpid(), SIGUSR1);
+            struct pollfd pf = {1, POLLIN, 0}; poll(&pf, 0, 1);
+            struct timespec ts = {0, 1000}; nanosleep(&ts, 0);
+            struct rlimit r; getrlimit(RLIMIT_CORE, &r);
+            signal(SIGPIPE, SIG_IGN); raise(SIGWINCH);
+            kill(getpid(), SIGTERM);
+        }""",
+    "sockets": """
+        #include <sys/socket.h>
+        #include <sys/un.h>
+        #include <netinet/in.h>
+        #include <arpa/inet.h>
+        #include <unistd.h>
+        #include <sys/epoll.h>
+        int main(void) {
+            int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, sp[2]; socklen_t l = sizeof one; char b[50];
+            struct sockaddr_in a = {AF_INET, 0, {htonl(INADDR_LOOPBACK)}};
+            setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, 4); getsockopt(s, SOL_SOCKET, SO_ERROR, &one, &l);
+            bind(s, (void *)&a, sizeof a); listen(s, 5); l = 100; getsockname(s, (void *)&a, &l); accept(99, 0, 0);
+            struct sockaddr_un u = {AF_UNIX, "/nonexistent"}; int d = socket(AF_UNIX, SOCK_DGRAM, 0);
+            connect(d, (void *)&u, sizeof u); sendto(d, "x", 1, MSG_NOSIGNAL, (void *)&u, sizeof u);
+            socketpair(AF_UNIX, SOCK_STREAM, 0, sp); send(sp[0], "data", 4, 0); recv(sp[1], b, 50, 0);
+            struct iovec v = {b, 4}; struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1}; sendmsg(sp[0], &m, 0); recvmsg(sp[1], &m, 0);
+            int e = epoll_create1(EPOLL_CLOEXEC); struct epoll_event ev = {EPOLLIN, {.u64 = 7}};
+            epoll_ctl(e, EPOLL_CTL_ADD, sp[1], &ev); send(sp[0], "z", 1, MSG_DONTWAIT); epoll_wait(e, &ev, 1, 1000); shutdown(s, SHUT_RDWR);
+        }""",
+}  # fmt: skip
+
+
+def plain(text):
+    out = []
+    for line in text.splitlines():
+        for pattern, word in _VARYING:
+            line = re.sub(pattern, word, line)
+        out.append(line)
+    return out
+
+
+def ours(*command, options=("--trace", "all"), rules="", **more):
+    """The lines of a trace of ``command`` under the weakest policy that can be traced."""
+    where = public() / f"trace{len(list(public().iterdir()))}"
+    done = support.seclude(
+        "run", "--policy", policy(ALLOW + rules), "--report", "none", "--trace-file", str(where), *options, "--", *command, **more
+    )
+    return done, where.read_text().splitlines()
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_the_lines_are_those_of_strace(name):
+    strace, program = need_program("strace"), c_program(PLAIN[name], "-w")
+    theirs = subprocess.run(
+        [strace, "-f", "-a40", "-o", "/dev/stdout", program], capture_output=True, text=True, check=False, close_fds=True
+    )
+    _, lines = ours(program)
+    assert plain("\n".join(lines)) == plain(theirs.stdout)
+
+
+@pytest.mark.parametrize("nobody", who())
+def test_chosen_calls_come_with_results(nobody):
+    done = support.seclude("run", "--trace", "openat,exit_group", "--", "/bin/cat", "/etc/hostname", nobody=nobody)
+    assert done.status == 0, str(done)
+    lines = done.stderr.splitlines()
+    assert any(re.fullmatch(r'openat\(AT_FDCWD, "/etc/hostname", O_RDONLY\) += 3', line) for line in lines), str(done)
+    assert lines[-2:] == ["exit_group(0)                           = ?", "+++ exited with 0 +++"]
+    assert all(line.startswith(("openat(", "exit_group(", "+++")) for line in lines)
+
+
+def test_threads_have_their_numbers_and_unfinished_lines():
+    program = c_program(
+        """
+        #define _GNU_SOURCE
+        #include <fcntl.h>
+        #include <pthread.h>
+        #include <stdio.h>
+        #include <string.h>
+        #include <sys/socket.h>
+        #include <unistd.h>
+        static int p[2];
+        static volatile pid_t other;
+        static void *reader(void *a) { char c; other = gettid(); recv(p[0], &c, 1, 0); return a; }
+        static int waits(void) {  /* the other thread, in its call */
+            char name[64], text[512] = ""; snprintf(name, 64, "/proc/self/task/%d/stat", other);
+            int f = open(name, O_RDONLY); if (f < 0) return 0;
+            read(f, text, 511); close(f); char *end = strrchr(text, ')'); return end && end[2] == 'S';
+        }
+        int main(void) {
+            pthread_t t; socketpair(AF_UNIX, SOCK_STREAM, 0, p); pthread_create(&t, 0, reader, 0);
+            while (!waits()) {} send(p[1], "x", 1, 0); pthread_join(t, 0); return 0;
+        }
+        """,
+        "-pthread",
+        "-w",
+    )
+    _, lines = ours(program, options=("--trace", "recvfrom,sendto"))
+    assert re.fullmatch(r"\[pid +\d+\] recvfrom\(3,  <unfinished \.\.\.>", lines[0]), lines
+    sent, received, ended = sorted(lines[1:4], key=lambda line: ("sendto" not in line, "recvfrom" not in line))
+    assert re.fullmatch(r'\[pid +\d+\] (sendto\(4, "x", 1, 0, NULL, 0\)|<\.\.\. sendto resumed>\)) += 1', sent), lines
+    assert re.fullmatch(r'\[pid +\d+\] <\.\.\. recvfrom resumed>"x", 1, 0, NULL, NULL\) = 1', received), lines
+    assert re.fullmatch(r"\[pid +\d+\] \+\+\+ exited with 0 \+\+\+", ended), lines
+    assert lines[-1] == "+++ exited with 0 +++"
+
+
+def test_a_vfork_parent_waits_in_its_call_for_the_child():
+    program = c_program(
+        """
+        #include <unistd.h>
+        #include <sys/wait.h>
+        int main(void) { if (vfork() == 0) { execl("/bin/true", "true", (char *)0); _exit(1); } int s; wait(&s); return 0; }
+        """
+    )
+    _, lines = ours(program, options=("--trace", "vfork,execve,wait4"))
+    text = "\n".join(plain("\n".join(lines)))
+    assert 'execve("/bin/true", ["true"], PTR' in text
+    assert re.search(r"<\.\.\. vfork resumed>\) = PID", text), text
+    assert re.search(r"\[\{WIFEXITED\(s\) && WEXITSTATUS\(s\) == 0\}\], 0, NULL\) = PID", text), text
+
+
+def test_execve_by_a_thread_goes_on_under_the_process_number():
+    program = c_program(
+        """
+        #include <pthread.h>
+        #include <unistd.h>
+        static void *replace(void *a) { execl("/bin/true", "true", (char *)0); return a; }
+        int main(void) { pthread_t t; pthread_create(&t, 0, replace, 0); pause(); }
+        """,
+        "-pthread",
+    )
+    done, lines = ours(program, options=("--trace", "execve,pause,exit_group"))
+    text = "\n".join(lines)
+    assert done.status == 0, text
+    assert re.search(r"\+\+\+ superseded by execve in pid \d+ \+\+\+", text), text
+    assert re.search(r"<\.\.\. execve resumed>\) += 0", text), text
+    assert lines[-1] == "+++ exited with 0 +++"
+
+
+@pytest.mark.parametrize("end", ["SIGKILL", "SIGSEGV", "SIGTERM"])
+def test_how_a_program_was_ended(end):
+    program = c_program(
+        "#include <signal.h>\nint main(int c, char **v) { (void)c; raise(v[1][0] == 'K' ? SIGKILL : v[1][0] == 'S' ? SIGSEGV : SIGTERM); }"
+    )
+    _, lines = ours(program, end.removeprefix("SIG"), options=("--trace", "tgkill"))
+    assert lines[-1].startswith(f"+++ killed by {end}"), lines
+    if end != "SIGKILL":
+        assert re.fullmatch(rf"--- {end} \{{si_signo={end}, si_code=SI_TKILL, si_pid=\d+, si_uid=\d+\}} ---", lines[-2]), lines
+
+
+def test_a_thirty_two_bit_program_has_its_own_calls_and_layouts():
+    program = c_program(
+        """
+        #include <unistd.h>
+        #include <sys/uio.h>
+        #include <sys/stat.h>
+        int main(void) { struct iovec v[2] = {{"ab", 2}, {"c", 1}}; writev(1, v, 2); struct stat s; stat("/etc/passwd", &s); return 0; }
+        """,
+        "-m32", "-static",
+    )  # fmt: skip
+    _, lines = ours(program)
+    text = "\n".join(lines)
+    assert re.search(r'^writev\(1, \[\{iov_base="ab", iov_len=2\}, \{iov_base="c", iov_len=1\}\], 2\) = 3$', text, re.MULTILINE), text
+    assert re.search(r'^(stat64|statx)\(.*"/etc/passwd", .*S_IFREG\|0644.*\) = 0$', text, re.MULTILINE), text
+
+
+def test_int_80_from_64_bit_code_is_an_i386_call():
+    program = c_program("int main(void) { long r; __asm__ volatile(\"int $0x80\" : \"=a\"(r) : \"a\"(20)); return r < 0; }")  # fmt: skip
+    done, lines = ours(program, options=("--trace", "getpid"))
+    assert done.status == 0
+    assert re.fullmatch(r"getpid\(\) +=  *\d+", lines[0]), lines
+
+
+def test_denials_stand_in_place():
+    program = c_program(
+        """
+        #include <sys/stat.h>
+        #include <unistd.h>
+        int main(void) { mkdir("/tmp/\\33[31mx", 0700); chroot("/nonexistent"); sethostname("x", 1); }
+        """,
+        "-w",
+    )
+    done, lines = ours(program, options=("--trace", "mkdir,chroot,sethostname"), rules="errno(EACCES) mkdir\nkill_process sethostname\n")
+    assert done.signal is None
+    assert done.status == 128 + 31
+    assert lines == [
+        'mkdir("/tmp/\\33[31mx", 0700)            = -1 EACCES (Permission denied) (DENIED)',
+        'chroot("/nonexistent")                  = -1 ENOENT (No such file or directory)',
+        'sethostname("x", 1)                     = ? (DENIED)',
+        "+++ killed by SIGSYS +++",
+    ]
+
+
+def test_log_leaves_keep_the_kernels_record_and_are_not_shown():
+    _, lines = ours("/bin/true", options=("--trace", "brk,close"), rules="log brk\n")
+    assert not any(line.startswith("brk(") for line in lines), lines
+    assert any(line.startswith("close(") for line in lines)
+
+
+def test_all_but_some():
+    _, lines = ours("/bin/true", options=("--trace", "!mmap,openat"))
+    names = {line.partition("(")[0] for line in lines}
+    assert "close" in names
+    assert not names & {"mmap", "openat"}
+
+
+def test_only_failures_and_a_table():
+    _, lines = ours("/bin/cat", "/nonexistent", options=("--trace", "openat", "--trace-failed"))
+    assert [line for line in lines if not line.startswith("+++")] == [
+        line for line in lines if " = -1 E" in line
+    ], lines  # fmt: skip
+    _, lines = ours("/bin/true", options=("--trace", "all", "--trace-count"))
+    assert lines[0].split()[-1] == "syscall"
+    assert lines[-1].endswith(" total")
+
+
+def test_a_reader_of_more_bytes_sees_more():
+    _, lines = ours("/bin/echo", "x" * 60, options=("--trace", "write", "--trace-size", "100"))
+    assert lines[0] == f'write(1, "{"x" * 60}\\n", 61) = 61'
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--trace", "opneat"), "did you mean 'openat'?"),
+        (("--trace", "@nothing"), "unknown group @nothing"),
+        (("--trace", ""), "empty place"),
+        (("--trace", "!all"), "chooses no call"),
+        (("--trace-count",), "name calls"),
+        (("--trace", "all", "--trace-size", "-1"), "expected a number of bytes"),
+        (("--trace", "all", "--trace-file", "/nonexistent/x"), "No such file or directory"),
+        (("--trace", "all", "--no-ptrace"), "--no-ptrace"),
+        (("--trace", "all", "--no-report"), "--no-report"),
+        (("--log-size", "1M"), "without --log"),
+    ],
+)
+def test_what_cannot_be_traced_is_refused_before_the_command_runs(options, said):
+    done = support.seclude("run", "--policy", policy(ALLOW), *options, "--", "/bin/echo", "ran")
+    assert (done.status, done.stdout) == (125, ""), str(done)
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+
+
+def test_where_names_module_offset_and_function():
+    program = c_program("#include <sys/stat.h>\nint main(void) { return mkdir(\"/tmp/x\", 0700) == 0; }")  # fmt: skip
+    ran = run(program, rules="errno(EACCES) mkdir, mkdirat\n", options=("--where",))
+    assert re.fullmatch(r"libc\.so\.6\+0x[0-9a-f]+ \(_*mkdir(at)?\+0x[0-9a-f]+\)", ran.denials[0]["where"]), ran.denials
+
+
+def test_where_in_a_static_program_and_in_memory_without_a_file():
+    program = c_program(
+        """
+        #include <string.h>
+        #include <sys/mman.h>
+        #include <sys/syscall.h>
+        #include <unistd.h>
+        __attribute__((noinline)) long asks(void) { return syscall(SYS_getpriority, 0, 0); }
+        int main(void) {
+            asks();
+            unsigned char code[] = {0xb8, 140, 0, 0, 0, 0x0f, 0x05, 0xc3};
+            void *at = mmap(0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            memcpy(at, code, sizeof code); ((long (*)(int, int))at)(1, 1);
+            return 0;
+        }
+        """,
+        "-static",
+    )  # fmt: skip
+    ran = run(program, rules="errno(EACCES) getpriority\n", options=("--where",))
+    first, second = (denial["where"] for denial in ran.denials)
+    assert re.fullmatch(r"c[0-9a-f]+\+0x[0-9a-f]+ \(syscall\+0x[0-9a-f]+\)", first), first
+    assert second == "[anonymous memory]+0x7"
