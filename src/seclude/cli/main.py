@@ -32,6 +32,9 @@ COMMANDS = {
     "disasm": "print a filter as text that says what each instruction is about",
     "asm": "assemble a filter from text",
     "emu": "put one call to a filter, and see every instruction on the way",
+    "simulate": "tell what the kernel would do with one call, on any machine",
+    "expect": "check a policy against a file of expectations",
+    "model": "draw what the kernel keeps, step by step",
     "syscalls": "numbers, prototypes and groups of system calls",
     "doctor": "what this kernel and this user can do",
 }
