@@ -269,7 +269,8 @@ class Confined:
     ) -> Any:
         options = self.options
         try:
-            body = encode((args, keywords), options["input"])
+            # One flat list: how many arguments there are, they, then the keywords' names and values.
+            body = encode([len(args), *args, *(part for pair in keywords.items() for part in pair)], options["input"])
         except PlainError:
             raise _arguments(args, keywords, options["input"]) from None
         pool = self._pool or self._started()

@@ -188,7 +188,9 @@ def _serve(function: Callable[..., Any], input_limit: int, output: int) -> NoRet
         if len(received) < head or len(received) < head + CALL.unpack_from(received)[1]:
             received = _rest(received)
         nonce = received[:8]
-        args, keywords = decode(memoryview(received)[head:], input_limit)
+        count, *given = decode(memoryview(received)[head:], input_limit)
+        args, keywords = given[:count], dict(zip(given[count::2], given[count + 1 :: 2], strict=True))
+        del given
         try:
             kind, payload = b"R", encode(function(*args, **keywords), output)
         except PlainError as error:

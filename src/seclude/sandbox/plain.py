@@ -68,56 +68,64 @@ def encode(value: Any, limit: int) -> bytearray:
     held: set[int] = set()
     while stack:
         level = stack[-1]
-        try:
-            item = next(level.items)
-        except StopIteration:
+        keyed = level.kind is dict
+        # Leaves are written in this inner loop, which goes on where it was left when a container within this one is done.
+        for item in level.items:
+            level.count += 1
+            if not keyed or level.count % 2:
+                level.last = item
+            kind = type(item)
+            left -= LEAF
+            if kind is int:
+                size = item.bit_length() // 8 + 1
+                left -= size
+                if left < 0:
+                    _room(left, limit)
+                out += b"I"
+                if size < 128:
+                    out.append(size)
+                else:
+                    _put_size(out, size)
+                out += item.to_bytes(size, "little", signed=True)
+            elif item is None:
+                out += b"N"
+            elif kind is bool:
+                out += b"T" if item else b"F"
+            elif kind is float:
+                out += b"D" + _FLOAT.pack(item)
+            elif kind is complex:
+                out += b"C" + _COMPLEX.pack(item.real, item.imag)
+            elif kind is str or kind is bytes or kind is bytearray:
+                # Checked before the text is encoded: a copy of what is too large might not fit.
+                _room(left - len(item), limit)
+                raw = item.encode("utf-8", "surrogatepass") if kind is str else item
+                left -= len(raw)
+                out += b"S" if kind is str else b"B" if kind is bytes else b"Y"
+                _put_size(out, len(raw))
+                out += raw
+            elif kind in _CONTAINERS:
+                left -= CONTAINER + len(item) * (ENTRY + (PAIR if kind is dict else 0))
+                if id(item) in held:
+                    raise PlainError(f"{_path(stack)} contains itself: only trees can be returned")
+                if len(stack) > DEPTH:
+                    raise PlainError(f"the value is nested deeper than {DEPTH} containers")
+                out += _CONTAINERS[kind]
+                _put_size(out, len(item))
+                held.add(id(item))
+                items = (part for pair in item.items() for part in pair) if kind is dict else iter(item)
+                stack.append(_Level(items, id(item), kind))
+                _room(left, limit)
+                break
+            else:
+                raise PlainError(
+                    f"{_path(stack)} is a {kind.__module__}.{kind.__qualname__}: only None, bool, int, float, complex, str, bytes, bytearray, "
+                    "list, tuple, dict, set and frozenset can be returned, and no subclass of them"
+                )
+            if left < 0:
+                _room(left, limit)
+        else:
             held.discard(level.identity)
             stack.pop()
-            continue
-        level.count += 1
-        level.last = item if level.kind is not dict or level.count % 2 else level.last
-        kind = type(item)
-        left -= LEAF
-        if item is None:
-            out += b"N"
-        elif kind is bool:
-            out += b"T" if item else b"F"
-        elif kind is int:
-            size = item.bit_length() // 8 + 1
-            left -= size
-            _room(left, limit)
-            out += b"I"
-            _put_size(out, size)
-            out += item.to_bytes(size, "little", signed=True)
-        elif kind is float:
-            out += b"D" + _FLOAT.pack(item)
-        elif kind is complex:
-            out += b"C" + _COMPLEX.pack(item.real, item.imag)
-        elif kind is str or kind is bytes or kind is bytearray:
-            # Checked before the text is encoded: a copy of what is too large might not fit.
-            _room(left - len(item), limit)
-            raw = item.encode("utf-8", "surrogatepass") if kind is str else item
-            left -= len(raw)
-            out += b"S" if kind is str else b"B" if kind is bytes else b"Y"
-            _put_size(out, len(raw))
-            out += raw
-        elif kind in _CONTAINERS:
-            left -= CONTAINER + len(item) * (ENTRY + (PAIR if kind is dict else 0))
-            if id(item) in held:
-                raise PlainError(f"{_path(stack)} contains itself: only trees can be returned")
-            if len(stack) > DEPTH:
-                raise PlainError(f"the value is nested deeper than {DEPTH} containers")
-            out += _CONTAINERS[kind]
-            _put_size(out, len(item))
-            held.add(id(item))
-            items = (part for pair in item.items() for part in pair) if kind is dict else iter(item)
-            stack.append(_Level(items, id(item), kind))
-        else:
-            raise PlainError(
-                f"{_path(stack)} is a {kind.__module__}.{kind.__qualname__}: only None, bool, int, float, complex, str, bytes, bytearray, "
-                "list, tuple, dict, set and frozenset can be returned, and no subclass of them"
-            )
-        _room(left, limit)
     return out
 
 
@@ -176,7 +184,12 @@ def decode(raw: bytes | bytearray | memoryview, limit: int) -> Any:
         at += 1
         left -= LEAF
         value: Any
-        if tag == 0x4E:
+        if tag == 0x49 and at < end and 0 < view[at] < 128 and view[at] < end - at:
+            size = view[at]  # most integers: their size is one byte
+            left -= size
+            value = int.from_bytes(view[at + 1 : at + 1 + size], "little", signed=True)
+            at += 1 + size
+        elif tag == 0x4E:
             value = None
         elif tag == 0x54 or tag == 0x46:
             value = tag == 0x54
