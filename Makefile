@@ -62,6 +62,7 @@ bench: $(VENV)/.stamp-package
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/judge.py
+	$(BIN)/python benchmarks/confined.py
 	$(BIN)/python benchmarks/notify.py
 	$(BIN)/python benchmarks/stops.py
 # Without libseccomp's Python binding these say so, and fail.
@@ -70,6 +71,7 @@ bench: $(VENV)/.stamp-package
 
 soak: $(VENV)/.stamp-develop
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n $(JOBS) tests/property tests/fuzz
+	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n $(JOBS) -m soak tests/live
 
 clean:
 	rm -rf docs/_build docs/reference/generated .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.*
