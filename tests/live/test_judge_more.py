@@ -71,7 +71,7 @@ def judged(*tasks, nobody=False):
 
 def family(rules, child, parent, **options):
     return (
-        {"policy": policy(ALLOW + rules), "cpu": 0.2, "wall": 5, "memory": "64M", **options},
+        {"policy": policy(ALLOW + rules), "cpu": 0.2, "wall": 30, "memory": "64M", **options},
         [c_program(FAMILY), child, parent],
         "",
         "42",
@@ -120,7 +120,7 @@ def test_output_up_to_the_limit_and_one_byte_more(nobody):
     python = support.nobody_python()
     found = judged(
         *(
-            ({"output": 1000, "memory": None}, [python, "-c", script.format(*sizes)], "", None)
+            ({"output": 1000, "memory": None, "wall": 30}, [python, "-c", script.format(*sizes)], "", None)
             for sizes in ((1000, 0), (500, 500), (0, 1001), (501, 500))
         ),
         nobody=nobody,
@@ -137,7 +137,7 @@ def test_an_input_that_nobody_reads_costs_no_time():
 
 MANY = """
 import seclude, sys
-with seclude.Judge(jobs=3, cpu=5, wall=20) as judge, seclude.Case(b'', b'7') as case:
+with seclude.Judge(jobs=3, cpu=5, wall=30) as judge, seclude.Case(b'', b'7') as case:
     words = [['/usr/bin/printf', str(n)] for n in range(20)]
     assert [one.accepted for one in judge.each((word, case) for word in words)] == [n == 7 for n in range(20)]
 
