@@ -1,5 +1,6 @@
 """``seclude run --read --write --hide`` on the running kernel: what is granted works, what is not is denied and explained, and races win nothing."""
 
+import os
 import re
 import shutil
 import tempfile
@@ -154,3 +155,26 @@ def test_the_same_races_win_against_a_supervisor_that_continues(place):
     )  # fmt: skip
     assert done.status == 3, str(done)
     assert "leaked 1" in done.stdout
+
+
+PROBE = (Path(__file__).parent / "files_probe.c").read_text()
+
+
+@pytest.mark.parametrize("nobody", who())
+@pytest.mark.parametrize("bits", [(), ("-m32",)], ids=["native", "32 bits"])
+def test_what_programs_do_with_files_is_as_without_a_broker(bits, nobody):
+    probe = c_program(PROBE, "-w", *bits)
+    seen = []
+    for brokered in (False, True):
+        with tempfile.TemporaryDirectory(prefix="seclude-probe-", dir="/tmp") as work:
+            os.chmod(work, 0o777)
+            if brokered:
+                done = support.seclude(
+                    "run", "--policy", policy(ALLOW), "--write", work, "--read", probe, "--report", "none", "--chdir", work, "--", probe, nobody=nobody
+                )  # fmt: skip
+            else:
+                done = support.run([probe], nobody=nobody, cwd=work)
+            assert done.status == 0, str(done)
+            seen.append(done.stdout.splitlines())
+    assert len(seen[0]) > 300
+    assert seen[1] == seen[0]

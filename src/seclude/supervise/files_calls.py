@@ -413,14 +413,25 @@ def ask(act: Act, dirfd: int, path: bytes, mode: int, flags: int) -> Outcome:
     return 0, ()
 
 
-def look_at_system(act: Act, dirfd: int, path: bytes, buffer: int) -> Outcome:
-    """Look at a file system, statfs(2)."""
+def look_at_system(act: Act, dirfd: int, path: bytes, buffer: int, size: int = -1) -> Outcome:
+    """Look at a file system: statfs(2), and statfs64(2) of 32-bit x86, which has its structure's ``size`` as an argument."""
     arch = act.call.arch
-    if arch is None or arch.bits != 64 or arch.x32_bit:
+    native = arch is not None and arch.bits == 64 and not arch.x32_bit
+    if not native and (arch is None or arch.name != "x86"):
         raise OSError(errno.ENOSYS, "")
+    if size >= 0 and act.address(size) not in (84, 88):  # fs/statfs.c, kcompat_sys_statfs64
+        raise OSError(errno.EINVAL, "")
     found = _looked_at(act, dirfd, path, 0)
     raw = ctypes.create_string_buffer(120)
     result = syscall("fstatfs", found.handle, raw)
     if result < 0:
         raise OSError(-result, "")
-    return 0, ((act.address(buffer), raw.raw),)
+    if native:
+        return 0, ((act.address(buffer), raw.raw),)
+    kind, block, *counts, system, longest, fragment, flags = struct.unpack_from("=7qQ3q", raw)
+    head, tail = (kind & 0xFFFFFFFF, block), (system, longest, fragment, flags)
+    if size >= 0:
+        return 0, ((act.address(buffer), struct.pack("<2I5qQ3I16x", *head, *counts, *tail)),)
+    if any(count >> 32 and count != -1 for count in counts):
+        raise OSError(errno.EOVERFLOW, "")
+    return 0, ((act.address(buffer), struct.pack("<2I5IQ3I16x", *head, *(count & 0xFFFFFFFF for count in counts), *tail)),)

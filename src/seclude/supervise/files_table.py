@@ -90,6 +90,7 @@ BROKERED: dict[str, Callable[[Act], Outcome]] = {
     "faccessat": lambda act: look.ask(act, act.int32(0), act.path(1), act.int32(2), 0),
     "faccessat2": lambda act: look.ask(act, act.int32(0), act.path(1), act.int32(2), act.int32(3)),
     "statfs": lambda act: look.look_at_system(act, AT_FDCWD, act.path(0), 1),
+    "statfs64": lambda act: look.look_at_system(act, AT_FDCWD, act.path(0), 2, 1),
     "getxattr": lambda act: change.get_xattr(act, act.path(0), 0),
     "lgetxattr": lambda act: change.get_xattr(act, act.path(0), _NOFOLLOW),
     "listxattr": lambda act: change.list_xattr(act, act.path(0), 0),
@@ -147,7 +148,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     # what a broker does not see, or cannot do for another
     "ENOSYS": (
         "io_uring_setup", "io_uring_enter", "io_uring_register", "setxattrat", "getxattrat", "listxattrat", "removexattrat",
-        "file_getattr", "file_setattr", "oldstat", "oldlstat", "statfs64", "spu_create",
+        "file_getattr", "file_setattr", "oldstat", "oldlstat", "spu_create",
     ),
     # a domain of the target's own would bind the target, but not the broker that opens for it: better none than one that seems to hold
     "EOPNOTSUPP": ("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "name_to_handle_at"),
