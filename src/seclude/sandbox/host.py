@@ -6,7 +6,6 @@ See `seclude.sandbox.remote` for what travels. What a handler denies is in a rec
 from __future__ import annotations
 
 import _socket
-import os
 import select
 import struct
 
@@ -17,7 +16,7 @@ from seclude.sandbox.remote import MESSAGE, verdict_to_plain
 from seclude.sandbox.supervision import architectures, choose, gives, refuse_unreachable
 from seclude.supervise.call import Call, Gone
 from seclude.supervise.kernel import Linux
-from seclude.supervise.notify_engine import Attendant
+from seclude.supervise.notify_engine import Attendant, close_listener
 from seclude.supervise.pool import EventLoop, Pool
 from seclude.supervise.record import Record
 from seclude.supervise.router import Router
@@ -50,7 +49,7 @@ class _Notified:
 class Host:
     """One run's handlers in this process. Raises `UsageError` where they cannot be meant, before anything is started."""
 
-    __slots__ = ("_attendant", "_closed", "_kernel", "_listener", "_loop", "_pool", "_socket", "engine", "record", "router", "theirs")
+    __slots__ = ("_attendant", "_closed", "_kernel", "_loop", "_pool", "_socket", "engine", "record", "router", "theirs")
 
     def __init__(self, handlers: Iterable[Handler], engine: str) -> None:
         given = tuple(handlers)
@@ -58,7 +57,6 @@ class Host:
         self.record = Record()
         self._kernel = Linux()
         self._attendant: Attendant | None = None
-        self._listener = -1
         self._closed = False
         self._pool = Pool()
         self._loop = EventLoop()
@@ -114,8 +112,8 @@ class Host:
         kind, *rest = message
         if kind == "listener":
             (_, _, raw), *_ = ancillary
-            (self._listener,) = struct.unpack("=i", raw[:4])
-            self._attendant = Attendant(self._kernel, self._listener, self.router, self.record, pool=self._pool, loop=self._loop)
+            (listener,) = struct.unpack("=i", raw[:4])
+            self._attendant = Attendant(self._kernel, listener, self.router, self.record, pool=self._pool, loop=self._loop)
             poll.register(self._attendant.wake, select.POLLIN)
         elif kind == "call" and self._attendant is not None:
             *notification, value = rest
@@ -185,14 +183,11 @@ class Host:
         if self._closed:
             return
         self._closed = True
-        abandoned = False
         if self._attendant is not None:
             self._attendant.close()
-            abandoned = self._attendant.abandoned
+            close_listener(self._attendant)
         else:
             self._pool.stop()
             self._loop.stop()
-        if self._listener >= 0 and not abandoned:  # a thread may still answer through this number
-            os.close(self._listener)
         self._socket.close()
         self.theirs.close()

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     Told: TypeAlias = tuple[tuple[object, ...], Denial]
 
-__all__ = ["GIVES", "Attendant", "NotifyEngine"]
+__all__ = ["GIVES", "Attendant", "NotifyEngine", "close_listener"]
 
 #: the verdicts that this engine can give
 GIVES: frozenset[type[Verdict]] = frozenset((Allow, Deny, Return, Kill, Inject, Emulate))
@@ -207,7 +207,14 @@ class Attendant:
     # -- answering
 
     def _give(self, id_: int, decided: Decided, call: Call, value: int, undo: Callable[[Call, int], object] | None = None) -> Told | None:
-        """Do what the verdict says; what the record is to hold of it, or None."""
+        """Do what the verdict says, in sight of whoever watches; what the record is to hold of it, or None."""
+        text = self.record.seen(call.tid, call.token, call.nr, call.raw)
+        told = self._answer(id_, decided, call, value, undo)
+        if told is None:
+            self.record.decided(call.tid, call.token, call.nr, call.raw, text, type(decided.verdict).__name__, decided.handler)
+        return told
+
+    def _answer(self, id_: int, decided: Decided, call: Call, value: int, undo: Callable[[Call, int], object] | None = None) -> Told | None:
         verdict = decided.verdict
         told: Told | None = None
         if decided.told:
@@ -215,6 +222,7 @@ class Attendant:
                 told = self.router.denial(call, decided, value)
             except Gone:
                 return None
+            self.record.look(call.tid, told[1])
         kind = type(verdict)
         if kind is Allow:
             given = self.kernel.continue_(self.listener, id_)
@@ -234,7 +242,7 @@ class Attendant:
             given = self._kill(id_, call)
         else:
             refused = Decided(Deny("EPERM"), decided.handler, f"handler {decided.handler} answered {kind.__name__}, which notify cannot do")
-            return self._give(id_, refused, call, value)
+            return self._answer(id_, refused, call, value)
         return told if given else None
 
     @staticmethod
@@ -288,6 +296,16 @@ class Attendant:
         if self._owns and not self.abandoned:
             os.close(self.wake)
             self.wake = -1
+
+
+def close_listener(attendant: Attendant) -> None:
+    """Close an attendant's listener. Where a thread may still answer through its number, the number stays ours, as the null device, for good."""
+    if attendant.pending:
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        os.dup2(null, attendant.listener, inheritable=False)
+        os.close(null)
+    else:
+        os.close(attendant.listener)
 
 
 class NotifyEngine:
@@ -361,8 +379,8 @@ class NotifyEngine:
     def _drop(self, attendant: Attendant) -> None:
         self._poll.unregister(attendant.listener)
         del self._attendants[attendant.listener]
-        attendant.drain()
-        os.close(attendant.listener)
+        attendant.settle()
+        close_listener(attendant)
 
     def run(self) -> None:
         """Serve until no listener is left, or `stop` was called."""
