@@ -24,7 +24,8 @@ import json, os, sys, tempfile, shutil, atexit
 place = tempfile.mkdtemp()
 atexit.register(shutil.rmtree, place, ignore_errors=True)
 os.chmod(place, 0o755)
-open(place + "/confined_victims.py", "w").write(sys.stdin.read())
+with open(place + "/confined_victims.py", "w") as file:
+    file.write(sys.stdin.read())
 sys.path.insert(0, place)
 import seclude
 import confined_victims as victims
@@ -617,6 +618,37 @@ def test_a_call_at_import_is_refused(tmp_path):
     done = run([sys.executable, "-c", "import eager"], cwd=tmp_path, env={"PYTHONPATH": f"{ROOT / 'src'}"})
     assert done.status == 1
     assert "is called while its module is imported" in done.stderr
+
+
+def test_a_host_that_closes_every_descriptor_starts_anew_and_leaves_what_took_their_numbers():
+    said = python("""
+once, again = seclude.confined("compute")(victims.add), seclude.confined("compute", reuse=True)(victims.add)
+values = [once(1), again(1)]
+os.closerange(3, 200)
+others = [os.pipe() for _ in range(20)]
+values += [once(1), again(1), again(1)]
+once.close()
+again.close()
+for reader, writer in others:
+    os.write(writer, b"x")
+    assert os.read(reader, 5) == b"x"
+print(json.dumps(values))
+""")
+    assert said == [2, 2, 2, 2, 2]
+
+
+def test_nothing_is_left_to_warn_about():
+    # In development mode an unclosed socket, a process not waited for, or an exception in a finaliser would show on stderr.
+    done = run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", START + """
+print(seclude.confined("compute")(victims.add)(1), seclude.confined("compute", reuse=True)(victims.add)(1))
+kept = seclude.confined("compute", reuse=True)(victims.add)
+print(kept(1))
+"""],
+        stdin=VICTIMS,
+    )  # fmt: skip
+    assert (done.status, done.stdout) == (0, "2 2\n2\n"), str(done)
+    assert done.stderr == ""
 
 
 @pytest.mark.soak

@@ -391,13 +391,14 @@ class Confined:
     # -- starting -------------------------------------------------------------------------------------------------------
 
     def _started(self) -> _pool.Pool:
-        if self._pool is None:
-            from seclude.sandbox.confined_recipe import recipe
+        with _pool.starting:
+            if self._pool is None:
+                from seclude.sandbox.confined_recipe import recipe
 
-            assert self._where is not None
-            self._artifact, made = recipe(self._where, self.policy, self.options)
-            self._pool = _pool.Pool(made, self.workers)
-        return self._pool
+                assert self._where is not None
+                self._artifact, made = recipe(self._where, self.policy, self.options)
+                self._pool = _pool.Pool(made, self.workers)
+            return self._pool
 
 
 def _place(function: Any) -> tuple[str, str, str | None, bool]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import _socket
 import _thread
 import atexit
+import errno
 import os
 import select
 import sys
@@ -29,10 +30,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Answer", "Garbled", "Late", "Lost", "Pool", "Worker"]
+__all__ = ["Answer", "Garbled", "Late", "Lost", "Pool", "Worker", "starting"]
 
 #: seconds for a worker to be there: an import in the template comes first
 PATIENCE = 120.0
+#: seconds for a killed worker to be gone, and for the template to tell
+GRACE = 20.0
 _CODE = "import sys; sys.path.insert(0, sys.argv[1]); from seclude.sandbox.confined_template import serve; serve(3)"
 _QUIET = _socket.MSG_NOSIGNAL | _socket.MSG_DONTWAIT
 _EXCEPTION = 1 << 22  # what an exception may take, however small the output
@@ -68,11 +71,12 @@ class Answer:
 class Worker:
     """One worker, from here."""
 
-    __slots__ = ("channel", "pid", "poll", "used", "watch")
+    __slots__ = ("channel", "made", "pid", "poll", "used", "watch")
 
     def __init__(self, channel: _socket.socket, watch: _socket.socket) -> None:
         self.channel = channel
         self.watch = watch
+        self.made = _which(channel), _which(watch)
         self.poll = select.poll()
         self.poll.register(channel.fileno(), select.POLLIN)
         self.pid = 0  # not known before it has greeted
@@ -80,8 +84,13 @@ class Worker:
 
     def close(self) -> None:
         """End it: its template sees the end of the watch, and kills. Not only closed, since a fork of this process may have a copy."""
-        _shut(self.watch)
+        if self.intact():
+            _shut(self.watch)
         self.forget()
+
+    def intact(self) -> bool:
+        """Whether the descriptors are still ours: a host that makes itself a daemon closes what it does not know, and uses the numbers again."""
+        return (_which(self.channel), _which(self.watch)) == self.made
 
     def interrupt(self) -> None:
         """From another thread than the one that waits for it: end it, and with it the wait."""
@@ -90,6 +99,9 @@ class Worker:
 
     def forget(self) -> None:
         """Close what a forked child has of it, which ends nothing."""
+        if not self.intact():
+            self.watch.detach()
+            self.channel.detach()
         self.watch.close()
         self.channel.close()
 
@@ -100,6 +112,8 @@ class Worker:
         message = CALL.pack(nonce, len(body)) + body
         fresh = self.pid == 0
         try:
+            if not self.intact():
+                raise Lost(stale=True)
             if self.used:
                 self._expect_silence()
             self.used = True
@@ -197,19 +211,25 @@ class Worker:
             return 0.0  # gone: its channel has ended
 
     def report(self, *, kill: bool) -> dict[str, Any]:
-        """What the template knows of it; with ``kill`` it is ended first. ``{}`` where the template is gone."""
+        """What the template knows of it; with ``kill`` it is ended first. ``{}`` where the template is gone, or does not answer."""
+        if not self.intact():
+            return {}
+        poll = select.poll()
+        poll.register(self.watch.fileno(), select.POLLIN)
         try:  # noqa: SIM105 - contextlib costs more than what it saves
             self.watch.send(b"k" if kill else b"?", _socket.MSG_NOSIGNAL)
         except OSError:
             pass  # it has ended, and its last report is there
         found: dict[str, Any] = {}
         try:
-            while True:
+            # A process that is in the middle of an uninterruptible call ends late, and the template tells its end.
+            while poll.poll(GRACE * 1000):
                 found = wire.receive(self.watch.fileno())
                 if found["ended"] or not kill:
                     return found
         except (wire.Closed, OSError):
-            return found
+            pass  # what came before is what there is
+        return found
 
 
 class Pool:
@@ -224,6 +244,7 @@ class Pool:
         self.size = size
         self._lock = _thread.allocate_lock()
         self._control: _socket.socket | None = None
+        self._made: tuple[int, int] | None = None
         self._pid = 0
         self._tokens: SimpleQueue[Worker | None] = SimpleQueue()
         self._alive: set[Worker] = set()
@@ -286,6 +307,8 @@ class Pool:
                     self._start()
                 assert self._control is not None
                 try:
+                    if _which(self._control) != self._made:
+                        raise OSError(errno.EBADF, "its socket was closed")
                     wire.pass_descriptors(self._control, descriptors)
                     return
                 except OSError as error:
@@ -318,11 +341,14 @@ class Pool:
             ) from None
         finally:
             theirs.close()
-        self._control = control
+        self._control, self._made = control, _which(control)
 
     def _stop(self) -> None:
         control, self._control = self._control, None
         if control is not None:
+            if _which(control) != self._made:
+                control.detach()  # the number is somebody else's; the template leaves by itself, having no host
+                return
             _shut(control)
             control.close()
             try:
@@ -334,7 +360,8 @@ class Pool:
         """End the template and every worker, also those that are at work; the next call starts anew."""
         with self._lock:
             for worker in list(self._alive):
-                _shut(worker.watch)
+                if worker.intact():
+                    _shut(worker.watch)
             idle = 0
             while True:
                 try:
@@ -357,6 +384,8 @@ class Pool:
         """In a forked child: what is the parent's is closed here, not ended there; no lock is held by anybody."""
         self._lock = _thread.allocate_lock()
         if self._control is not None:
+            if _which(self._control) != self._made:
+                self._control.detach()
             self._control.close()
         for worker in self._alive:
             worker.forget()
@@ -364,6 +393,14 @@ class Pool:
         self._alive = set()
         self._tokens = SimpleQueue()
         self._fill()
+
+
+def _which(socket: _socket.socket) -> tuple[int, int] | None:
+    try:
+        status = os.fstat(socket.fileno())
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _shut(socket: _socket.socket) -> None:
@@ -375,6 +412,8 @@ def _shut(socket: _socket.socket) -> None:
 
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 _hooked = False
+#: held while a confined function gets its pool
+starting = _thread.allocate_lock()
 
 
 def _hook() -> None:
@@ -386,6 +425,8 @@ def _hook() -> None:
 
 
 def _forget_all() -> None:
+    global starting
+    starting = _thread.allocate_lock()
     for pool in list(_pools):
         pool.forget()
 
