@@ -157,7 +157,8 @@ def test_the_same_races_win_against_a_supervisor_that_continues(place):
     assert "leaked 1" in done.stdout
 
 
-PROBE = (Path(__file__).parent / "files_probe.c").read_text()
+HERE = Path(__file__).parent
+PROBE, HOSTILE, OUTCOMES = ((HERE / name).read_text() for name in ("files_probe.c", "files_hostile.c", "files_hostile.txt"))
 
 
 @pytest.mark.parametrize("nobody", who())
@@ -178,3 +179,194 @@ def test_what_programs_do_with_files_is_as_without_a_broker(bits, nobody):
             seen.append(done.stdout.splitlines())
     assert len(seen[0]) > 300
     assert seen[1] == seen[0]
+
+
+@pytest.mark.parametrize("nobody", who())
+def test_no_way_but_racing_leads_to_what_is_not_granted(place, nobody):
+    hostile = c_program(HOSTILE, "-w")
+    for name in ("work/hidden/file", "work/deep/er/key.pem", "plain/one"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text("SECRET\n")
+    os.link(place / "plain/one", place / "plain/other")
+    for name in ("secret", "work/hidden", "plain"):
+        shutil.copy("/bin/true", place / name / "program")
+    for directory, _, files in os.walk(place / "work"):
+        os.chmod(directory, 0o777)
+        for name in files:
+            os.chmod(os.path.join(directory, name), 0o777)
+    options = ["--write", f"{place}/work", "--read", f"{place}/plain", "--read", hostile]
+    for hidden in ("work/hidden", "work/deep/**/*.pem", "plain/one"):
+        options += ["--hide", f"{place}/{hidden}"]
+    text = "default allow\narch native, compat\n"
+    done = support.seclude("run", "--policy", policy(text), *options, "--report", "none", "--", hostile, str(place), nobody=nobody)
+    expected = dict(line.split(": ", 1) for line in OUTCOMES.splitlines())
+    if nobody or os.geteuid() != 0:
+        expected |= {"unshare mounts": "EPERM", "not dumpable": "EPERM"}
+    seen = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    assert "SECRET" not in done.stdout
+    assert seen == expected
+    assert done.status == 0
+
+
+RAW = """
+import ctypes, functools, os, sys
+print = functools.partial(print, flush=True)
+libc = ctypes.CDLL(None, use_errno=True)
+
+def attempt(name, function):
+    try:
+        print(name, function())
+    except OSError as error:
+        print(name, os.strerror(error.errno))
+"""
+
+
+def python_run(place, code, *options, **more):
+    """Python code in the run, with its interpreter's files granted."""
+    interpreter = run_support.python()
+    prefix = support.run([interpreter, "-c", "import sys; print(sys.base_prefix, sys.prefix)"]).stdout.split()
+    granted = [word for one in dict.fromkeys(prefix) for word in ("--read", one)]
+    script = place / "work" / "script.py"
+    script.write_text(RAW + code)
+    return run(interpreter, "-I", str(script), options=("--write", f"{place}/work", *granted, *options, "--chdir", f"{place}/work"), **more)
+
+
+def test_files_are_opened_as_whoever_the_target_is_then(place):
+    support.need_root()
+    for name, owner in (("theirs", 12345), ("mine", 0)):
+        (place / "work" / name).write_text(name)
+        os.chmod(place / "work" / name, 0o600)
+        os.chown(place / "work" / name, owner, owner)
+    ran = python_run(
+        place,
+        """
+attempt("root", lambda: open("theirs").read())
+os.setgroups([54321])
+os.setresgid(12345, 12345, 12345)
+os.setresuid(12345, 12345, 0)
+attempt("theirs", lambda: open("theirs").read())
+attempt("mine", lambda: open("mine").read())
+open("made", "w").close()
+attempt("made", lambda: (os.stat("made").st_uid, os.stat("made").st_gid))
+attempt("chown", lambda: os.chown("made", 0, 0))
+attempt("group", lambda: os.chown("made", -1, 54321))
+os.setresuid(0, 0, 0)
+os.setresuid(0, 12345, 0)
+attempt("access", lambda: os.access("mine", os.R_OK))
+attempt("effective", lambda: os.access("mine", os.R_OK, effective_ids=True))
+""",
+    )
+    assert ran.done.stdout.splitlines() == [
+        "root theirs", "theirs theirs", "mine Permission denied", "made (12345, 12345)", "chown Operation not permitted", "group None", "access True",
+        "effective False",
+    ]  # fmt: skip
+
+
+def test_a_target_without_capabilities_gets_none_from_its_supervisor(place):
+    support.need_root()
+    (place / "work" / "theirs").write_text("theirs")
+    os.chmod(place / "work" / "theirs", 0o600)
+    os.chown(place / "work" / "theirs", 12345, 12345)
+    ran = python_run(
+        place,
+        """
+if os.fork() == 0:
+    if libc.unshare(0x10000000) == 0:  # CLONE_NEWUSER: all capabilities, over nothing of ours
+        attempt("namespace", lambda: open("theirs").read())
+    os._exit(0)
+os.wait()
+header, data = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+assert libc.capset(header, data) == 0
+attempt("none", lambda: open("theirs").read())
+""",
+    )
+    assert ran.done.stdout.splitlines() == ["namespace Permission denied", "none Permission denied"]
+
+
+def test_paths_are_walked_in_the_targets_root(place):
+    support.need_root()
+    (place / "work" / "inner").mkdir()
+    (place / "work" / "file").write_text("outer")
+    (place / "work" / "inner" / "file").write_text("inner")
+    (place / "work" / "inner" / "absolute").symlink_to("/file")
+    (place / "work" / "inner" / "above").symlink_to("../../../file")
+    ran = python_run(
+        place,
+        """
+attempt("before", lambda: open("inner/absolute").read())
+held = os.open(".", os.O_RDONLY)
+os.chroot("inner")
+attempt("outside", lambda: open("file").read())
+attempt("absolute", lambda: open("/file").read())
+attempt("link", lambda: open("/absolute").read())
+attempt("above", lambda: open("/above").read())
+attempt("dots", lambda: open("/../../file").read())
+os.fchdir(held)
+attempt("descriptor", lambda: open("file").read())
+attempt("created", lambda: open("/new", "w").close() or os.listdir("/"))
+attempt("renamed", lambda: os.rename("/new", "/newer") or os.path.exists("/newer"))
+""",
+    )
+    assert ran.done.stdout.splitlines() == [
+        "before No such file or directory", "outside outer", "absolute inner", "link inner", "above inner", "dots inner", "descriptor outer",
+        "created ['absolute', 'above', 'new', 'file']" if "'new', 'file'" in ran.done.stdout else ran.done.stdout.splitlines()[7], "renamed True",
+    ]  # fmt: skip
+    assert (place / "work" / "inner" / "newer").exists()
+
+
+def test_its_own_process_in_a_pid_namespace(place):
+    support.need_root()
+    ran = python_run(
+        place,
+        """
+assert libc.unshare(0x20000000) == 0  # CLONE_NEWPID
+if os.fork() == 0:
+    attempt("name", lambda: open("/proc/self/comm").read().strip() == open("/proc/thread-self/comm").read().strip())
+    attempt("status", lambda: [line.split() for line in open("/proc/self/status") if line.startswith("NSpid")][0][2])
+    read, write = os.pipe()
+    os.write(write, b"here")
+    attempt("descriptor", lambda: open(f"/dev/fd/{read}", "rb", buffering=0).read(4))
+    os._exit(0)
+os.wait()
+""",
+    )
+    assert ran.done.stdout.splitlines() == ["name True", "status 1", "descriptor b'here'"]
+
+
+def test_a_fifo_that_nobody_opens_holds_nobody_else(place):
+    code = """
+import threading
+count = 40
+for number in range(count):
+    os.mkfifo(f"fifo{number}")
+got = []
+threads = [threading.Thread(target=lambda n=n: got.append(open(f"fifo{n}").read())) for n in range(count)]
+for thread in threads:
+    thread.start()
+for number in range(count):
+    with open(f"fifo{number}", "w") as end:
+        end.write("x")
+for thread in threads:
+    thread.join()
+print(len(got), set(got))
+os.mkfifo("never")
+threading.Thread(target=lambda: open("never"), daemon=True).start()
+os.stat("never")
+os._exit(7)
+"""
+    ran = python_run(place, code)
+    assert ran.done.stdout == "40 {'x'}\n", str(ran.done)
+    assert ran.done.status == 7
+
+
+def test_the_supervisor_keeps_no_descriptors(place):
+    probe = c_program(PROBE, "-w")
+    script = "for n in 1 2 3 4 5 6 7 8 9 10 11 12; do mkdir $n; cd $n; $0 >out || exit 1; cd ..; done; cat 12/out"
+    # 200 are enough for 64 threads that are remembered, and not for a leak in any of 300 calls, twelve times
+    done = support.run(
+        ["/bin/sh", "-c", 'ulimit -n 200; exec "$@"', "sh", support.nobody_python() if os.geteuid() else __import__("sys").executable, "-m", "seclude", "run", "--policy",
+         policy(ALLOW), "--write", f"{place}/work", "--read", probe, "--report", "none", "--chdir", f"{place}/work", "--", "/bin/sh", "-c", script, probe],
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="seclude-probe-", dir="/tmp") as work:
+        assert done.stdout == support.run([probe], cwd=work).stdout
+    assert done.status == 0, str(done)

@@ -83,6 +83,9 @@ def explain(denials: Iterable[Denial], artifact: Artifact, policy: Policy | None
         ):  # its reason is the handler's own, and no rule would be a better answer; a broker stands for no rule at all
             denial.rule = _said(outcome) if denial.reason.startswith("handler ") else ""
             continue
+        if denial.action == "errno" and outcome.value & 0xFFFF0000 in _PERMITTED:
+            denial.reason, denial.rule = "broker", "refused while files or addresses are brokered: it would go around that"
+            continue
         denial.reason = "a listener of its own" if denial.action == "busy" else outcome.reason
         denial.rule = _said(outcome)
         if denial.action == "busy":
