@@ -47,6 +47,14 @@ class Watched(Record):
         if tracer is not None:
             self._shown[id(denial)] = tracer.denied(tid, denial.token, denial.nr, denial.args)
 
+    def seen(self, tid: int, token: int, nr: int, args: tuple[int, ...]) -> str:
+        """See `Record.seen`."""
+        return self.watching.seen(tid, token, nr, args)
+
+    def decided(self, tid: int, token: int, nr: int, args: tuple[int, ...], text: str, verdict: str, handler: str) -> None:
+        """See `Record.decided`."""
+        self.watching.decided(tid, token, nr, args, text, verdict, handler)
+
     def add(self, key: tuple[object, ...], denial: Denial) -> None:
         """See `Record.add`."""
         text = self._shown.pop(id(denial), None)
@@ -136,7 +144,7 @@ class Watching:
     @property
     def waiting(self) -> bool:
         """Whether `idle` has something to do."""
-        return self.output is not None and self.output.waiting
+        return self.output is not None and (self.output.waiting or (self.tracer is not None and bool(self.tracer.verdicts)))
 
     def denied(self, denial: Denial, text: str) -> None:
         """A denial was delivered."""
@@ -152,6 +160,33 @@ class Watching:
             number = errno_number(denial.result, here) if here is not None else None
             outcome = failure(here, number) if here is not None and number is not None else f"-1 {denial.result}"
         self.tracer.answered(denial.tid, text, outcome)
+
+    # -- handlers: any thread may tell
+
+    def seen(self, tid: int, token: int, nr: int, args: tuple[int, ...]) -> str:
+        """What a call looks like that handlers decided, before its answer is given."""
+        from seclude.supervise.tracer_format import find
+        from seclude.supervise.tracer_memory import View
+
+        if self.tracer is None and self.journal is None:
+            return ""
+        view = View(self._run.kernel.read)
+        view.tid = tid
+        return find(token, nr).whole(view, args)
+
+    def decided(self, tid: int, token: int, nr: int, args: tuple[int, ...], text: str, verdict: str, handler: str) -> None:
+        """A verdict that denies nothing."""
+        from seclude.supervise.tracer_format import find
+
+        form = find(token, nr)
+        if self.journal is not None:
+            words = [hex(word) for word in args]
+            self._log(
+                "verdict", tid=tid, arch=form.arch.name, call=form.name, nr=nr, args=words, text=text, result=verdict, handler=handler
+            )
+        # What the ptrace engine decides the tracer sees itself, with its result.
+        if self.tracer is not None and self._job.supervision.get("engine") != "ptrace" and form.name in self.tracer.wanted:
+            self.tracer.verdicts.append((tid, text, f"? ({verdict} by {handler})" if handler else f"? ({verdict})"))
 
     # -- the log
 
@@ -194,6 +229,8 @@ class Watching:
 
     def idle(self) -> None:
         """Nothing else to do."""
+        if self.tracer is not None:
+            self.tracer.catch_up()
         if self.output is not None:
             self.output.flush()
 

@@ -264,6 +264,9 @@ class PtraceEngine:
         told = self.router.denial(call, decided, held.value) if decided.told else None
         if told is not None:
             self.record.look(tid, told[1])
+        else:
+            text = self.record.seen(tid, call.token, call.nr, call.raw)
+            self.record.decided(tid, call.token, call.nr, call.raw, text, kind.__name__, decided.handler)
         answer = GO
         if kind is Allow:
             pass

@@ -100,6 +100,13 @@ class Record:
         """The entry of that key."""
         return self._entries.get(key)
 
+    def seen(self, tid: int, token: int, nr: int, args: tuple[int, ...]) -> str:  # noqa: ARG002 - for who watches
+        """A handler's verdict is about to be given: what the call looks like, where anybody wants to know. Any thread may ask."""
+        return ""
+
+    def decided(self, tid: int, token: int, nr: int, args: tuple[int, ...], text: str, verdict: str, handler: str) -> None:
+        """A handler gave a verdict that denies nothing; ``text`` is what `seen` said. Any thread may tell."""
+
     def add(self, key: tuple[object, ...], denial: Denial) -> None:
         """Count ``denial`` under ``key``: what makes two calls the same for a reader."""
         known = self._entries.get(key)

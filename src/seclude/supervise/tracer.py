@@ -60,13 +60,14 @@ class Wanted:
 class _Open:
     """A call that a thread is in: how it is shown, its arguments, what of its line was written, and in which state the line is."""
 
-    __slots__ = ("args", "broken", "form", "text")
+    __slots__ = ("args", "broken", "denied", "form", "text")
 
     def __init__(self, form: Format, args: tuple[int, ...], text: str) -> None:
         self.form = form
         self.args = args
         self.text = text
         self.broken = False
+        self.denied = False
 
 
 class Tracer:
@@ -74,7 +75,7 @@ class Tracer:
     stopped thread is looked at.
     """
 
-    __slots__ = ("_calls", "_failed", "_kernel", "_line", "_output", "_reader", "_threads", "_view", "counts", "log", "wanted")
+    __slots__ = ("_calls", "_failed", "_kernel", "_line", "_output", "_reader", "_threads", "_view", "counts", "log", "verdicts", "wanted")
 
     def __init__(
         self,
@@ -97,6 +98,8 @@ class Tracer:
         self._line = 0  # the thread whose line is begun and not ended, 0: none
         self._threads: set[int] = set()
         self.counts = counts
+        #: calls that handlers decided and did not deny: thread, text, what came of it. Other threads add; shown before the next line.
+        self.verdicts: list[tuple[int, str, str]] = []
         #: told of every call that is over: thread, form, arguments, text before, text behind, outcome
         self.log: Callable[[int, Format, tuple[int, ...], str, str], None] | None = None
 
@@ -202,11 +205,25 @@ class Tracer:
 
     def answered(self, tid: int, text: str, outcome: str) -> None:
         """The denied call has its answer: ``-1 EPERM (...)``, or ``?``."""
+        open_ = self._calls.get(tid)
+        if open_ is not None:  # a call that a tracer decides: its line is begun, and its end will be seen
+            open_.denied = True
+            return
         if self.counts is not None:
             self.counts.end(tid, text.partition("(")[0], failed=True)
             return
         self._begin(tid, text)
         self._finish(outcome, denied=True)
+
+    def catch_up(self) -> None:
+        """Show the verdicts of handlers that were told meanwhile."""
+        while self.verdicts:
+            tid, text, outcome = self.verdicts.pop(0)
+            if self.counts is not None:
+                self.counts.end(tid, text.partition("(")[0], failed=False)
+            elif not self._failed:
+                self._begin(tid, text)
+                self._finish(outcome)
 
     # -- lines -------------------------------------------------------------------------------------------------------------
 
@@ -214,6 +231,8 @@ class Tracer:
         return f"[pid {tid:5}] " if len(self._threads) > 1 else ""
 
     def _begin(self, tid: int, text: str) -> None:
+        if self.verdicts:
+            self.catch_up()
         if self._line:
             self._break()
         prefix = self._prefix(tid)
@@ -238,7 +257,7 @@ class Tracer:
             output.column += len(rest)
         else:
             self._begin(tid, f"<... {open_.form.name} resumed>{rest}")
-        self._finish(outcome)
+        self._finish(outcome, denied=open_.denied)
 
     def _finish(self, outcome: str, denied: bool = False) -> None:
         output = self._output
@@ -249,6 +268,8 @@ class Tracer:
     def _event(self, tid: int, text: str, kind: str) -> None:
         if self.counts is not None:
             return
+        if self.verdicts:
+            self.catch_up()
         if self._line:
             self._break()
         self._output.text(self._prefix(tid) + text + "\n", kind)
