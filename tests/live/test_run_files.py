@@ -343,7 +343,7 @@ got = []
 threads = [threading.Thread(target=lambda n=n: got.append(open(f"fifo{n}").read())) for n in range(count)]
 for thread in threads:
     thread.start()
-for number in range(count):
+for number in reversed(range(count)):
     with open(f"fifo{number}", "w") as end:
         end.write("x")
 for thread in threads:

@@ -109,6 +109,10 @@ class Supervision:
             run.responder.attend = self._attend
         if self.handlers:
             pool = None if self.brokers is None else self.brokers.pool()
+            if pool is None and _names_files(run.job.supervision):
+                from seclude.supervise.files import threads
+
+                pool = threads()
             self._attendant = Attendant(run.kernel, run.listener, self.router, run.record, pool=pool)
             run.responder.attend = self._attend
             run.poll.register(self._attendant.wake, select.POLLIN)
@@ -252,7 +256,7 @@ def build(job: Job, run: Any) -> Supervision:
 
         brokers = Brokers(wanted, job, run.path)
         handlers += brokers.handlers
-    if any(wanted.get(option) for option in ("read", "write", "hide")):
+    if _names_files(wanted):
         from seclude.sandbox.files import broker
 
         handlers.append(broker(wanted, run.path, job.cwd).handler(architectures(job.artifact)))
@@ -274,6 +278,10 @@ def build(job: Job, run: Any) -> Supervision:
 
         made.ask(ask.build(wanted["ask"], job.artifact, run.plain))
     return made
+
+
+def _names_files(wanted: dict[str, Any]) -> bool:
+    return any(wanted.get(option) for option in ("read", "write", "hide"))
 
 
 def _why(run: Any) -> str:

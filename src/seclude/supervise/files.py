@@ -31,8 +31,19 @@ if TYPE_CHECKING:
 
     from seclude.abi import Architecture
     from seclude.supervise.call import Call
+    from seclude.supervise.pool import Pool
 
-__all__ = ["FilesBroker"]
+__all__ = ["FilesBroker", "threads"]
+
+#: FIFOs that wait for their other end at the same time; more wait for one of these to end
+WAITING = 512
+
+
+def threads() -> Pool:
+    """The threads in which FIFOs wait, made as they are needed: enough that the other end of one finds a thread too."""
+    from seclude.supervise.pool import Pool
+
+    return Pool(WAITING)
 
 
 class FilesBroker:
