@@ -13,6 +13,7 @@ VICTIM = (Path(__file__).parent / "live" / "engine_victim.c").read_text()
 HANDLERS = """
 import asyncio
 import errno
+import os
 import threading
 
 from seclude.supervise import Allow, Deny, Emulate, Inject, Kill, Return, Rewrite, Skip, handler
@@ -71,6 +72,10 @@ def slow(call):
         free.set()
     if number == 32 and not begun.wait(30):
         return Deny("ETIMEDOUT")
+    if number == 35:
+        with open("/proc/self/statm") as file:
+            pages = int(file.read().split()[1])
+        log(f"{{len(os.listdir('/proc/self/fd'))}} {{pages}} {{len(os.listdir('/proc/self/task'))}}")
     if number == 33:
         done += 1
         threading.Event().wait(0.002)
@@ -129,9 +134,6 @@ def quick(call):
 @handler("mkdir", may={{Allow, Deny}}, threads=True)
 def pooled(call):
     return quick.function(call)
-
-
-import os
 """
 POLICY = ALLOW + "notify getpgid, getsid, getpriority, getcwd, chdir\ntrace(7) getppid\n"
 ALL = ("decide", "slow", "later", "data", "place", "looked")

@@ -167,6 +167,63 @@ static long old(long nr, long first) {
 }
 #endif
 
+/* many processes at once, each with threads, and each making its calls; some leave by exec, some are killed in a call */
+static void *calls(void *count) {
+    for (long i = 0; i < (long)count; i++)
+        if (group(12) != 1212 || slow(34) != 34 || group(11) != -1 || errno != EACCES)
+            __sync_fetch_and_add(&bad, 1);
+    return NULL;
+}
+static void crowd(int processes, long count) {
+    long all = 0;
+    slow(35);
+    for (int i = 0; i < processes; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            pthread_t other;
+            pthread_create(&other, NULL, calls, (void *)count);
+            calls((void *)count);
+            if (i % 4 == 0) /* the other thread may stand in a call */
+                execl(self, self, "leaf", NULL);
+            pthread_join(other, NULL);
+            _exit(bad != 0);
+        }
+        if (i % 8 == 7) {
+            pid_t victim = fork();
+            if (victim == 0)
+                for (;;)
+                    slow(34);
+            kill(victim, SIGKILL);
+        }
+    }
+    int status, killed = 0;
+    while (wait(&status) > 0)
+        if (WIFSIGNALED(status))
+            killed += WTERMSIG(status) == SIGKILL;
+        else
+            all += WEXITSTATUS(status) != 0;
+    slow(35);
+    printf("wrong %ld killed %d\n", all, killed);
+}
+
+/* a process that the kernel lets no tracer follow */
+static void apart(unsigned long flags) {
+    int status;
+    pid_t child = syscall(SYS_clone, flags | SIGCHLD, NULL, NULL, NULL, 0);
+    if (child < 0) {
+        printf("not made %d\n", errno);
+        return;
+    }
+    if (child == 0) {
+        show("11", group(11));
+        show("12", group(12));
+        show("34", slow(34));
+        _exit(0);
+    }
+    waitpid(child, &status, 0);
+    show("12", group(12));
+}
+
 static void place(size_t size) {
     char there[64];
     memset(there, 'x', sizeof there);
@@ -208,6 +265,10 @@ int main(int argc, char **argv) {
         signals();
     else if (!strcmp(what, "own"))
         own();
+    else if (!strcmp(what, "crowd"))
+        crowd(atoi(argv[2]), atol(argv[3]));
+    else if (!strcmp(what, "apart"))
+        apart(strtoul(argv[2], NULL, 0));
     else if (!strcmp(what, "place"))
         place(atoi(argv[2]));
 #if defined(__x86_64__)

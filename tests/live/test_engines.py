@@ -174,6 +174,36 @@ def test_an_i386_program(under):
     assert ran.done.stdout == "bad 0\n", str(ran.done)
 
 
+#: processes at once, and calls of each; with HYPOTHESIS_PROFILE=soak enough that a leak of anything shows
+CROWD = ("64", "400") if os.environ.get("HYPOTHESIS_PROFILE") == "soak" else ("24", "10")
+
+
+@pytest.mark.soak
+def test_a_crowd_of_processes_threads_kills_and_execs_leaves_nothing_behind(under, victim, log):
+    ran = under(victim, "crowd", *CROWD)
+    assert ran.done.stdout == f"wrong 0 killed {int(CROWD[0]) // 8}\n", str(ran.done)
+    (before, pages, _), (after, more, threads) = (map(int, line.split()) for line in log.read_text().splitlines())
+    assert after <= before, "descriptors of the supervisor's"
+    assert (more - pages) * os.sysconf("SC_PAGESIZE") < 8 << 20, "memory of the supervisor's"
+    assert threads <= 18
+
+
+CLONE_UNTRACED, CLONE_NEWUSER, CLONE_NEWPID = 0x00800000, 0x10000000, 0x20000000
+
+
+def test_a_process_that_no_tracer_may_follow_gets_no_call_through(under, victim, engine):
+    ran = under(victim, "apart", str(CLONE_UNTRACED))
+    asked = ["11 -1 13", "12 1212 0", "34 34 0"] if engine == "notify" else ["11 -1 38", "12 -1 38", "34 -1 38"]
+    assert ran.done.stdout.splitlines() == [*asked, "12 1212 0"], str(ran.done)
+
+
+def test_a_process_in_namespaces_of_its_own(under, victim):
+    ran = under(victim, "apart", str(CLONE_NEWUSER | CLONE_NEWPID))
+    if ran.done.stdout.startswith("not made"):
+        pytest.skip("this kernel makes no user namespaces for this user")
+    assert ran.done.stdout.splitlines() == ["11 -1 13", "12 1212 0", "34 34 0", "12 1212 0"], str(ran.done)
+
+
 # -- what only ptrace can do
 
 REWRITTEN = ALLOW + "errno(EXDEV) getpgid(pid == 13)\nkill getpgid(pid == 14)\nnotify getpgid\n"
