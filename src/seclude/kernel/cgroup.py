@@ -141,17 +141,23 @@ class Cgroup:
         elif "unified" in self.places:
             _try_write(self.places["unified"] + "/cgroup.freeze", "1" if on else "0")
 
-    def usage(self) -> Usage:
-        """What the run used so far, from every hierarchy that counts it."""
-        cpu: float | None = None
-        peak = oom = forks = None
+    def cpu(self) -> float | None:
+        """Seconds of CPU time used so far by all that is or was in the group; None where nothing counts it."""
         unified = self.places.get("unified")
         if unified is not None:
             used = _table(unified + "/cpu.stat").get("usage_usec")
-            cpu = None if used is None else used / 1e6
-        if cpu is None and "cpuacct" in self.places:
+            if used is not None:
+                return used / 1e6
+        if "cpuacct" in self.places:
             nanoseconds = _number(self.places["cpuacct"] + "/cpuacct.usage")
-            cpu = None if nanoseconds is None else nanoseconds / 1e9
+            return None if nanoseconds is None else nanoseconds / 1e9
+        return None
+
+    def usage(self) -> Usage:
+        """What the run used so far, from every hierarchy that counts it."""
+        cpu = self.cpu()
+        peak = oom = forks = None
+        unified = self.places.get("unified")
         memory = self.places.get("memory")
         if memory is not None:
             if memory == unified:
@@ -193,11 +199,14 @@ def create(*, memory: int | None = None, processes: int | None = None) -> tuple[
     places: dict[str, str] = {}
     reasons: list[str] = []
     wanted = {name for name, value in (("memory", memory), ("pids", processes)) if value is not None}
+    counters: frozenset[str] | None = None
     for mount in mounts:
         served = mount.controllers & wanted
         if not mount.unified:
             # Version 2, seen first, counts CPU time and freezes by itself: no version 1 directory is made for what it does.
-            served |= mount.controllers & _counters(places.get("unified"))
+            if counters is None:
+                counters = _counters(places.get("unified"))
+            served |= mount.controllers & counters
             if not served:
                 continue
         made, enabled = _make(mount, name, served, reasons)
@@ -239,7 +248,9 @@ def remove_stale(mounts: Iterable[_Mount] | None = None) -> int:
     removed = 0
     prefix = _maker_prefix()
     for mount in _mounts() if mounts is None else mounts:
-        for parent in dict.fromkeys((mount.own, os.path.dirname(mount.own))):
+        if not mount.unified and not mount.controllers:
+            continue  # a hierarchy that no run ever uses
+        for parent in (mount.own,) if mount.own == mount.top else (mount.own, os.path.dirname(mount.own)):
             removed += sum(
                 _remove_if_stale(parent, entry, prefix, unified=mount.unified) for entry in _listing(parent) if entry.startswith(prefix)
             )
@@ -419,11 +430,20 @@ def _listing(directory: str) -> list[str]:
 
 
 def _read(path: str) -> str | None:
+    # Not open(): a text file costs four calls more, and every run reads several of these.
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+    try:
+        pieces = []
+        while piece := os.read(descriptor, 65536):
+            pieces.append(piece)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return b"".join(pieces).decode("utf-8", "surrogateescape")
 
 
 def _write(path: str, text: str) -> None:

@@ -93,9 +93,9 @@ def _attempts(
     """Start with all that can be used, and with less where that fails before anything of the target ran. ``guard`` as in `_Run`."""
     report, trace = mechanisms(job, plain, notes)
     while True:
-        if not report and job.supervision.get("engine") != "ptrace":
+        if not report:
             refuse_without_supervisor(
-                plain, next((note for note in notes if note.startswith("denials are not reported")), "reporting is off")
+                job, plain, next((note for note in notes if note.startswith("denials are not reported")), "reporting is off")
             )
         try:
             return _Run(job, path, plain, report, trace, notes, control, loaded, guard).execute()
@@ -111,7 +111,7 @@ class _Run:
     """
 
     __slots__ = (
-        "address_space", "children_before", "continued", "control", "cpu_before", "cpu_to_start", "deadline", "ending", "filters_before", "guard", "job", "kernel", "limit", "listener", "loaded", "main",
+        "address_space", "children_before", "continued", "control", "cpu_before", "cpu_outside", "cpu_to_start", "deadline", "ending", "filters_before", "guard", "job", "kernel", "limit", "listener", "loaded", "main",
         "main_status", "mask", "memory", "more", "notes", "observer", "own_filter", "path", "plain", "plan", "poll", "record", "relay", "report",
         "responder", "signals", "spawn", "started_at", "supervision", "terminal", "trace", "watching",
     )  # fmt: skip
@@ -139,7 +139,7 @@ class _Run:
         self.ending = False
         self.more = False
         self.cpu_before = cpu_of_children()
-        self.cpu_to_start = 0.0
+        self.cpu_outside = self.cpu_to_start = 0.0
         self.deadline: float | None = None
         self.poll = select.poll()
 
@@ -260,6 +260,8 @@ class _Run:
             # the child is there and seized, since it has this from us.
             prctl.set_dumpable(False)
             if self.plan.cgroup is not None:
+                if self.plan.cgroup.counts_cpu:
+                    self.cpu_outside = proc.run_time(self.main) or 0.0
                 self.plan.cgroup.add(self.main)
             spawn.go()
             self._await_filter()
@@ -329,7 +331,8 @@ class _Run:
             self.poll.register(self.control, select.POLLIN)
         if self.plan.wall is not None:
             self.deadline = self.started_at + self.plan.wall
-        cpu_check = self._next_cpu_check()
+        unused = self.plan.cpu_check_after(0.0)
+        cpu_check = None if unused is None else self.started_at + unused
         while self.main_status is None:
             for descriptor, events in self._ready(cpu_check):
                 if descriptor == self.listener and self.responder is not None:
@@ -433,7 +436,7 @@ class _Run:
 
     def _executed(self, pid: int) -> None:
         """The target's own program begins, and stands still until we go on. What its process used until here was for confining it."""
-        self.cpu_to_start = proc.run_time(pid) or 0.0
+        self.cpu_to_start = max(0.0, (proc.run_time(pid) or 0.0) - self.cpu_outside)
         if self.responder is not None:
             self.responder.start = None
         self._bind_files(pid)
@@ -462,7 +465,7 @@ class _Run:
             ended = os.waitid(os.P_PID, self.main, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
             return
-        if ended is not None:
+        if ended is not None and ended.si_code != os.CLD_TRAPPED:  # a tracer is told of stops too
             self._leaving(self.main)
 
     def _main_stopped(self, pid: int, signal: int) -> None:

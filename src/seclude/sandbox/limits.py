@@ -224,7 +224,7 @@ class LimitPlan:
         process's own count covers the children that it has waited for; what died unreaped elsewhere is missing.
         """
         if self.cgroup is not None and self.cgroup.counts_cpu:
-            used = self.cgroup.usage().cpu
+            used = self.cgroup.cpu()
             if used is not None:
                 return used
         return reaped + sum(proc.cpu_seconds(pid) or 0.0 for pid in processes)
