@@ -1,8 +1,12 @@
 """Handlers on the real kernel, under the command: what they answer is what the target gets, and what denies is told."""
 
+import os
+import sys
+
 import pytest
 
-from run_support import ALLOW, c_program, public, run, who
+import support
+from run_support import ALLOW, c_program, gone, policy, public, python, run, who
 
 pytestmark = pytest.mark.live
 
@@ -73,3 +77,284 @@ def test_a_handlers_answer_is_what_the_target_gets_and_denials_are_told(nobody):
     refused = [denial for denial in ran.denials if denial["call"] == "chdir" and denial["result"] == "EPERM"]
     assert len(refused) == 1
     assert "after looking at the target's memory" in refused[0]["reason"]
+
+
+MORE = """
+import asyncio, os, time
+from seclude.supervise import Allow, Deny, Emulate, Inject, Kill, Return, Rewrite, handler
+
+@handler("getppid", may={Return})
+async def parent(call):
+    await asyncio.sleep(0.001)
+    return Return(4242)
+
+@handler("getpgid", threads=True)
+def raises(call):
+    raise ValueError("on purpose")
+
+@handler("chdir", may={Emulate, Deny})
+def emulated(call):
+    return Emulate(lambda call: -2 if call.path("path") == "/gone" else 0)
+
+@handler("chdir", may={Inject, Rewrite})
+def impossible(call):
+    return Rewrite([0])
+
+@handler("chdir", may={Rewrite})
+def rewritten(call):
+    return Rewrite([0])
+
+@handler("chdir", "getcwd")
+def astray(call):
+    return Allow()
+
+@handler("@network-io")
+def nowhere(call):
+    return Allow()
+
+no_handler = 3
+"""
+ALL_THREE = ALLOW + "notify getpgid, getppid, chdir\n"
+
+
+@pytest.mark.parametrize("engine", ["notify", "ptrace"])
+def test_async_threads_and_emulation(engine):
+    ran = run(
+        c_program(VICTIM), text=ALL_THREE, options=(*options(MORE, "parent", "raises", "emulated"), "--engine", engine)
+    )  # fmt: skip
+    assert ran.done.stdout.splitlines() == ["own 0 0", "other -1 1", "parent 4242 0", "gone -1 2", "root 0 0"], str(ran.done)
+    assert [(denial["call"], denial["count"]) for denial in ran.denials] == [("getpgid", 1), ("getpgid", 1)]
+    assert ran.denials[0]["reason"].startswith("handler raises raised ValueError: on purpose (handlers")
+
+
+@pytest.mark.parametrize(
+    ("names", "engine", "said"),
+    [
+        (("impossible",), "auto", "no engine can give every verdict that the handlers declare: notify lacks Rewrite, ptrace lacks Inject"),
+        (("rewritten",), "notify", "handler rewritten may answer Rewrite, which the engine notify cannot do"),
+        (("astray",), "auto", "handler astray: under the policy"),
+        (("nowhere",), "auto", "none of its calls reaches it"),
+        (("no_handler",), "auto", "no_handler is a int, no handler"),
+        (("missing",), "auto", "has no 'missing'"),
+    ],
+)
+def test_handlers_that_cannot_be_meant_are_refused_before_anything_runs(names, engine, said):
+    done = support.seclude(
+        "run", "--policy", policy(ALL_THREE), *options(MORE, *names), "--engine", engine, "--", "sh", "-c", "echo ran"
+    )  # fmt: skip
+    assert done.status == 125, str(done)
+    assert done.stdout == ""
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import nonexistent_module_of_a_test", "ModuleNotFoundError"),
+        ("1/0", "ZeroDivisionError"),
+        ("raise SystemExit(0)", "SystemExit"),
+        ("def (", "SyntaxError"),
+        (
+            """
+import threading, time
+from seclude.supervise import Allow, handler
+threading.Thread(target=time.sleep, args=(5,), daemon=True).start()
+@handler('chdir')
+def x(call): return Allow()
+""",
+            "started threads",
+        ),
+    ],
+)
+def test_a_module_that_cannot_be_used_is_one_line(text, said):
+    done = support.seclude("run", "--policy", policy(ALL_THREE), *options(text, "x"), "--", "sh", "-c", "echo ran")
+    assert (done.status, done.stdout) == (125, ""), str(done)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_verdict_chooses_the_engine():
+    ran = run(c_program(VICTIM), text=ALLOW + "notify chdir\n", options=options(MORE, "rewritten"))
+    assert ran.done.stdout.splitlines()[-2:] == ["gone -1 14", "root -1 14"]  # chdir(NULL): EFAULT
+
+
+def test_under_a_supervisor_with_a_listener_the_other_engine_still_decides():
+    """One listener a process: a run inside a run cannot have its own, and says what can be done."""
+    inner = [*options(MORE, "parent"), "--policy", policy(ALLOW + "notify getppid\n")]
+    for engine, status, out, said in (
+        ("notify", 125, "", "try --engine ptrace, which needs no listener"),
+        ("ptrace", 0, "parent 4242 0\n", ""),
+    ):
+        done = support.seclude(
+            "run", "--policy", policy("default allow\n"), "--no-ptrace", "--", python(), "-m", "seclude",
+            "run", *inner, "--engine", engine, "--", c_program(VICTIM),
+        )  # fmt: skip
+        assert done.status == status, str(done)
+        assert out in done.stdout
+        assert said in done.stderr
+
+
+def test_few_descriptors_are_enough_or_the_shortage_is_said():
+    for limit, status in ((12, 125), (24, 0)):
+        words = ["run", "--policy", policy(ALLOW + "notify getppid\n"), *options(MORE, "parent"), "--", c_program(VICTIM)]
+        done = support.run_python(
+            f"""
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))
+os.execv(sys.executable, [sys.executable, "-m", "seclude", *sys.argv[1:]])
+""",
+            *words,
+        )
+        assert done.status == status, str(done)
+        assert ("parent 4242 0" in done.stdout) == (status == 0)
+        assert (status == 0) or "no descriptor is free" in done.stderr
+
+
+# -- in the host of seclude.run
+
+HOST = """
+import asyncio, os, signal, sys, threading, time
+import seclude
+from seclude.supervise import Allow, Deny, Emulate, Inject, Kill, Return, handler
+
+PROGRAM, POLICY, ENGINE = sys.argv[1:4]
+here = (os.getpid(), threading.get_ident())
+seen = []
+
+@handler("getpgid")
+def group(call):
+    seen.append((os.getpid(), threading.get_ident()) == here)
+    return Allow() if call.args["pid"] == 0 else Deny("EACCES", "not your group")
+
+@handler("getppid", may={Return})
+async def parent(call):
+    await asyncio.sleep(0)
+    return Return(4242)
+
+@handler("chdir", may={Emulate}, threads=True)
+def slow(call):
+    seen.append(threading.get_ident() != here[1])
+    return Emulate(lambda call: -2 if call.path("path") == "/gone" else 0)
+
+def once():
+    return seclude.run([PROGRAM], policy=POLICY, handlers=[group, parent, slow], engine=ENGINE, capture=True)
+"""
+
+
+def host(code, engine="notify", nobody=False, text=ALL_THREE, **options):
+    done = support.run_python(HOST + code, c_program(VICTIM), policy(text), engine, nobody=nobody, **options)
+    assert done.status == 0, str(done)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("engine", ["notify", "ptrace"])
+@pytest.mark.parametrize("nobody", who())
+def test_handlers_of_the_library_decide_in_the_host(engine, nobody):
+    out = host(
+        "r = once()\nprint(r.stdout.decode() + repr([(d.call, d.result, d.reason, d.count) for d in r.denials]), seen)", engine, nobody
+    )
+    assert out[:5] == ["own 1 0", "other -1 13", "parent 4242 0", "gone -1 2", "root 0 0"]
+    assert out[5] == "[('getpgid', 'EACCES', 'handler group: not your group', 1)] [True, True, True, True]"
+
+
+def test_a_host_with_handlers_keeps_nothing_of_its_runs():
+    out = host(
+        """
+from pathlib import Path
+def rest():
+    # A thread that was told to leave does so in its own time.
+    while len(os.listdir("/proc/self/task")) > 1:
+        os.sched_yield()
+    return sorted(os.listdir("/proc/self/fd"))
+once()
+before = rest()
+for _ in range(4):
+    once()
+print(rest() == before, threading.active_count())
+"""
+    )
+    assert out == ["True 1"]
+
+
+def test_an_interrupt_in_a_handler_is_the_hosts_own():
+    out = host(
+        """
+@handler("getpgid")
+def interrupted(call):
+    raise KeyboardInterrupt
+try:
+    seclude.run([PROGRAM], policy=POLICY, handlers=[interrupted, parent, slow], capture=True)
+except KeyboardInterrupt:
+    print("interrupted", once().code)
+"""
+    )
+    assert out == ["interrupted 0"]
+
+
+def test_handlers_in_several_threads_of_a_host():
+    out = host(
+        """
+results = []
+def work():
+    r = seclude.run([PROGRAM], policy=POLICY, handlers=[parent, slow, here_only()], capture=True)
+    results.append((r.stdout, len(r.denials)))
+def here_only():
+    @handler("getpgid")
+    def group(call):
+        return Allow() if call.args["pid"] == 0 else Deny("EACCES")
+    return group
+threads = [threading.Thread(target=work) for _ in range(4)]
+for one in threads: one.start()
+for one in threads: one.join()
+print(len(results), len(set(results)), results[0][1])
+"""
+    )
+    assert out == ["4 1 1"]
+
+
+def test_a_host_that_is_killed_takes_the_run_with_it():
+    with support.nobody_directory() as place:
+        said = place / "said"
+        said.write_text("")
+        child = support.start(
+            [
+                sys.executable, "-c",
+                HOST + f"""
+@handler("getpgid")
+def stuck(call):
+    open({str(said)!r}, "w").write(f"{{call.pid}} ")
+    signal.pause()
+seclude.run([PROGRAM], policy=POLICY, handlers=[stuck, parent, slow])
+""",
+                c_program(VICTIM), policy(ALL_THREE), "notify",
+            ]
+        )  # fmt: skip
+        try:
+            while not said.read_text().endswith(" "):
+                assert child.poll() is None
+                os.sched_yield()
+            target = os.pidfd_open(int(said.read_text()))
+            child.kill()
+            child.wait()
+            assert gone(target)
+            os.close(target)
+        finally:
+            child.kill()
+            child.wait()
+
+
+def test_handlers_of_the_library_that_cannot_be_meant():
+    out = host(
+        """
+from seclude import UsageError
+@handler("getcwd")
+def astray(call): return Allow()
+for given, engine in (([astray], "auto"), ([group], "both")):
+    try:
+        seclude.run([PROGRAM], policy=POLICY, handlers=given, engine=engine)
+    except UsageError as error:
+        print(str(error).splitlines()[0][:30])
+"""
+    )
+    assert out == ["handler astray: under the poli", "engine='both': it is 'notify',"]

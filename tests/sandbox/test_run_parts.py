@@ -300,8 +300,12 @@ def test_what_was_not_asked_for_is_not_noted():
 
 def test_notify_without_a_supervisor_is_refused():
     with pytest.raises(PolicyError, match="supervisor"):
-        refuse_without_supervisor(always("notify"), "reporting is off")
-    refuse_without_supervisor(always("errno"), "reporting is off")
+        refuse_without_supervisor(job(), always("notify"), "reporting is off")
+    refuse_without_supervisor(job(), always("errno"), "reporting is off")
+    handled = {"handlers": ["mine:decide"], "engine": "notify"}
+    with pytest.raises(PolicyError, match="--engine ptrace"):
+        refuse_without_supervisor(job(supervision=handled), always("notify"), "reporting is off")
+    refuse_without_supervisor(job(supervision={**handled, "engine": "ptrace"}), always("notify"), "reporting is off")
 
 
 @pytest.mark.parametrize(

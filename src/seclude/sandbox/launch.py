@@ -112,11 +112,13 @@ def _allows_ptrace(plain: Plain) -> bool:
     return any(plain.value(number, here.token, 0, (request, 1, 0, 0, 0, 0))[0] in (ALLOW, LOG) for request in (0, 16, 0x4206))
 
 
-def refuse_without_supervisor(plain: Plain, why: str) -> None:
+def refuse_without_supervisor(job: Job, plain: Plain, why: str) -> None:
     """Raise `PolicyError` where the policy has notify or trace actions, which nobody would answer."""
-    if plain.returns(USER_NOTIF, TRACE):
+    if job.supervision.get("engine") != "ptrace" and plain.returns(USER_NOTIF, TRACE):
+        handled = job.supervision.keys() & {"handlers", "remote"}
         raise PolicyError(
-            f"the policy has notify or trace actions, which need a supervisor, but {why}", "use errno instead, or leave reporting on"
+            f"the policy has notify or trace actions, which need a supervisor, but {why}",
+            "try --engine ptrace, which needs no listener" if handled else "use errno instead, or leave reporting on",
         )
 
 
