@@ -214,3 +214,17 @@ with seclude.Judge(policy={policy(ALLOW)!r}, wall=1000, memory=None, write=[{str
         assert gone(pidfd)
     finally:
         os.close(pidfd)
+
+
+TOUCH = r"""
+#include <stdlib.h>
+#include <string.h>
+int main(void) { char *p = malloc(48 << 20); if (!p) return 1; memset(p, 1, 48 << 20); return p[4711] != 1; }
+"""
+
+
+@pytest.mark.parametrize("nobody", who())
+def test_peak_memory_is_what_was_touched_within_a_twentieth(nobody):
+    (one,) = judged(({"memory": "128M", "wall": 30}, [c_program(TOUCH)], "", None), nobody=nobody)
+    assert one["verdict"] == "accepted"
+    assert 48 << 20 <= one["memory"] <= (48 << 20) * 1.05
