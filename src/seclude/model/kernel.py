@@ -98,8 +98,8 @@ class KernelModel:
         self.story: list[str] = []
         #: called with every line of the story as it happens
         self.watchers: list[Callable[[str], None]] = []
-        self._namespace = PidNamespace()
-        self._namespace.last = 99
+        self.namespace = PidNamespace()
+        self.namespace.last = 99
 
     # --- telling
 
@@ -129,8 +129,8 @@ class KernelModel:
     def process(self, comm: str = "task", *, privileged: bool = False, nofile: int = 1024) -> Task:
         """A new process of one thread, with stdin, stdout and stderr. ``privileged``: CAP_SYS_ADMIN in the first user namespace."""
         files = Files(nofile)
-        process = Process(files, self._namespace, None)
-        task = Task(process, alloc_pid(self._namespace), comm)
+        process = Process(files, self.namespace, None)
+        task = Task(process, alloc_pid(self.namespace), comm)
         process.leader = task
         process.threads.append(task)
         process.live = 1

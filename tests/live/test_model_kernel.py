@@ -1,0 +1,349 @@
+"""The model and the running kernel side by side: what matters most, one real process (or several threads) a test."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from model_support import ALLOW, always, of
+from model_twin import Twin
+from seclude.bpf.program import Program
+from seclude.model import uapi
+from seclude.model.filter import Fprog
+from seclude.model.uapi import FAULT
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(sys.platform != "linux" or os.uname().machine != "x86_64", reason="the victim is x86-64 code"),
+    pytest.mark.skipif(sys.platform == "linux" and os.geteuid() != 0, reason="capabilities are given and taken"),
+]
+
+FILTER, STRICT = uapi.SECCOMP_SET_MODE_FILTER, uapi.SECCOMP_SET_MODE_STRICT
+TSYNC, LISTENER, ESRCH, KILLABLE = 1, 8, 16, 32
+GETPPID, GETUID, GETPID = 110, 102, 39
+
+
+@pytest.fixture
+def twin():
+    with Twin() as made:
+        yield made
+
+
+@pytest.fixture
+def nobody():
+    with Twin(privileged=False) as made:
+        yield made
+
+
+def test_arguments_are_checked_in_the_kernels_order(nobody):
+    me = nobody.actors[0]
+    good = always(ALLOW)
+    bad = Program([(0x06, 0, 0, ALLOW), (0x20, 0, 0, 3)])
+    for op, flags, uargs in [
+        (0, 1, None), (0, 0, FAULT), (4, 0, None), (0xFFFFFFFF, 0, None),
+        (2, 1, ALLOW), (2, 0, None), (2, 0, FAULT), (2, 0, 0x12340000), (2, 0, ALLOW | 1), (2, 0, uapi.SECCOMP_RET_USER_NOTIF), (2, 0, 0),
+        (3, 1, None), (3, 0, None), (3, 0, "sizes"),
+        (1, 64, None), (1, 1 << 31, None), (1, TSYNC | LISTENER, None), (1, TSYNC | LISTENER | ESRCH, None), (1, KILLABLE, None),
+        (1, KILLABLE | LISTENER, None), (1, ESRCH, None), (1, 0, None), (1, 0, FAULT), (1, 0, Fprog(None, 0)), (1, 0, Fprog(None, 4097)),
+        (1, 0, Fprog(None, 1)), (1, 0, Fprog(FAULT, 1)), (1, 0, good), (1, 0, bad),
+    ]:  # fmt: skip
+        nobody.seccomp(me, op, flags, uargs)
+    for option, *args in [(38, 0), (38, 1, 1), (38, 2), (39, 1), (39,), (21,), (22, 0), (22, 3), (22, 2, 0), (22, 2, good), (38, 1), (39,)]:
+        nobody.prctl(me, option, *args)
+    # With no_new_privs what came after EACCES shows itself.
+    for uargs in (Fprog(None, 1), Fprog(FAULT, 1), bad, Program([(0x06, 0, 0, 0)] * 5)):
+        if isinstance(uargs, Program) and len(uargs) == 5:
+            uargs = Program([*[(0x06, 0, 0, ALLOW)] * 4, (0x04, 0, 0, 0)])
+        nobody.seccomp(me, FILTER, 0, uargs)
+    nobody.seccomp(me, FILTER, 0, good)
+    nobody.status(me)
+    nobody.seccomp(me, STRICT, 0, None)
+
+
+VALUES = [
+    uapi.SECCOMP_RET_ERRNO, uapi.SECCOMP_RET_ERRNO | 1, uapi.SECCOMP_RET_ERRNO | 4095, uapi.SECCOMP_RET_ERRNO | 4096, uapi.SECCOMP_RET_ERRNO | 0xFFFF,
+    uapi.SECCOMP_RET_TRACE | 5, uapi.SECCOMP_RET_USER_NOTIF, uapi.SECCOMP_RET_LOG, ALLOW, ALLOW | 7, uapi.SECCOMP_RET_TRAP | 9,
+]  # fmt: skip
+
+
+def test_every_pair_of_actions_in_both_orders(twin):
+    me = twin.actors[0]
+    twin.sigaction(me, uapi.SIGSYS, "catch")
+    twin.prctl(me, 38, 1)
+    calls = [(102, 0), (104, 0), (107, 0), (108, 0), (110, 0), (111, 0), (39, 0), (186, 0), (24, 0), (95, 0o22)]
+    pairs = [(first, second) for first in VALUES for second in VALUES]
+    for at in range(0, len(pairs), len(calls)):
+        group = list(zip(calls, pairs[at : at + len(calls)], strict=False))
+        for which in (0, 1):
+            lines = [(0x20, 0, 0, 0)]
+            for (nr, _), pair in group:
+                lines += [(0x15, 0, 1, nr), (0x06, 0, 0, pair[which])]
+            child_filter = Program([*lines, (0x06, 0, 0, ALLOW)])
+            if which == 0:
+                child = twin.fork(me) if len(twin.actors) < 9 else None
+                if child is None:
+                    return
+            twin.seccomp(child, FILTER, 0, child_filter)
+        for (nr, argument), _ in group:
+            twin.call(child, nr, argument)
+        twin.exit(child, group=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "how"),
+    [(0, "catch"), (0x80000000, "catch"), (0x12340000, "catch"), (uapi.SECCOMP_RET_TRAP, "default"), (uapi.SECCOMP_RET_TRAP, "ignore")],
+)
+def test_the_ways_to_die(twin, value, how):
+    me = twin.actors[0]
+    twin.prctl(me, 38, 1)
+    twin.sigaction(me, uapi.SIGSYS, how)
+    twin.seccomp(me, FILTER, 0, of(value, GETPPID))
+    assert twin.call(me, GETPPID) == "gone"
+    twin.ended()
+
+
+def test_a_blocked_trap_is_fatal(twin):
+    me = twin.actors[0]
+    twin.sigaction(me, uapi.SIGSYS, "catch")
+    twin.block(me, uapi.SIGSYS)
+    twin.seccomp(me, FILTER, 0, of(uapi.SECCOMP_RET_TRAP | 1, GETPPID))
+    assert twin.call(me, GETPPID) == "gone"
+    twin.ended()
+
+
+def test_a_killed_thread_leaves_the_others(twin):
+    me = twin.actors[0]
+    other = twin.thread(me)
+    twin.seccomp(other, FILTER, 0, of(uapi.SECCOMP_RET_KILL_THREAD, GETPPID))
+    assert twin.call(other, GETPPID) == "gone"
+    twin.status(me)
+    assert twin.call(me, GETUID) == 0
+
+
+def test_a_killed_thread_whose_leader_has_left_is_the_last(twin):
+    me = twin.actors[0]
+    other = twin.thread(me)
+    twin.seccomp(other, FILTER, 0, of(uapi.SECCOMP_RET_KILL_THREAD, GETPPID))
+    twin.exit(me, 3)
+    assert twin.call(other, GETPPID) == "gone"
+    twin.ended()
+
+
+def test_strict_mode(twin):
+    me = twin.actors[0]
+    twin.prctl(me, 22, 1)
+    assert twin.call(me, GETPID) == "gone"
+    twin.ended()
+
+
+def test_int_0x80_is_another_architecture(twin):
+    me = twin.actors[0]
+    twin.sigaction(me, uapi.SIGSYS, "catch")
+    twin.seccomp(me, FILTER, 0, of(uapi.SECCOMP_RET_TRAP | 3, 64))  # getppid of i386, semget of x86-64
+    twin.call(me, 64, arch="x86")
+    twin.call(me, 20, arch="x86")
+
+
+@pytest.mark.parametrize("nr", [-1, 335, 336, 500, 0x3FFFFFFF, 0x40000027, 0x7FFFFFFF])
+def test_odd_numbers(twin, nr):
+    me = twin.actors[0]
+    lines = [
+        (0x20, 0, 0, 0),
+        (0x15, 0, 1, 0),
+        (0x06, 0, 0, ALLOW),
+        (0x15, 0, 1, 1),
+        (0x06, 0, 0, ALLOW),
+        (0x15, 0, 1, 231),
+        (0x06, 0, 0, ALLOW),
+    ]
+    twin.sigaction(me, uapi.SIGSYS, "catch")
+    twin.seccomp(me, FILTER, 0, Program([*lines, (0x06, 0, 0, uapi.SECCOMP_RET_ERRNO | 77)]))
+    if nr in (335, 336):
+        # Not stopped by the filter, as nothing can: what the call itself does to a program that is not probed is its own business.
+        assert twin.kernel.syscall(me.task, nr).cached
+        return
+    twin.call(me, nr)
+
+
+def test_tsync_takes_every_thread_along(twin):
+    me = twin.actors[0]
+    threads = [twin.thread(me), twin.thread(me)]
+    twin.prctl(me, 38, 1)
+    twin.seccomp(me, FILTER, TSYNC, of(uapi.SECCOMP_RET_ERRNO | 5, GETPPID))
+    for thread in threads:
+        twin.status(thread)
+        assert twin.call(thread, GETPPID) == -5
+    # Divergence: nothing is loaded anywhere, and the first thread in the way is named.
+    twin.seccomp(threads[1], FILTER, 0, of(uapi.SECCOMP_RET_ERRNO | 6, GETUID))
+    assert twin.seccomp(me, FILTER, TSYNC, always(ALLOW)) == ("actor", 2)
+    assert twin.seccomp(me, FILTER, TSYNC | ESRCH, always(ALLOW)) == -uapi.ESRCH
+    assert twin.seccomp(threads[1], FILTER, TSYNC, always(ALLOW)) == 0
+    for actor in twin.actors:
+        twin.status(actor)
+        twin.call(actor, GETUID)
+
+
+def test_tsync_passes_over_a_dead_leader(twin):
+    me = twin.actors[0]
+    other, third = twin.thread(me), twin.thread(me)
+    twin.seccomp(me, FILTER, 0, of(uapi.SECCOMP_RET_ERRNO | 5, GETUID))
+    twin.exit(me)
+    twin.seccomp(other, FILTER, TSYNC, of(uapi.SECCOMP_RET_ERRNO | 6, GETPPID))
+    twin.status(third)
+    twin.call(third, GETPPID)
+
+
+def test_fork_keeps_what_there_is(twin):
+    me = twin.actors[0]
+    twin.prctl(me, 38, 1)
+    twin.seccomp(me, FILTER, 0, of(uapi.SECCOMP_RET_ERRNO | 5, GETPPID))
+    child = twin.fork(me)
+    twin.status(child)
+    twin.seccomp(child, FILTER, 0, of(uapi.SECCOMP_RET_ERRNO | 6, GETPPID))
+    twin.status(child)
+    twin.status(me)
+    assert (twin.call(child, GETPPID), twin.call(me, GETPPID)) == (-6, -5)
+
+
+def test_the_limit_of_a_path_counts_converted_instructions(twin):
+    me = twin.actors[0]
+    big = Program([(0x06, 0, 0, ALLOW)] * 4096)
+    assert [twin.seccomp(me, FILTER, 0, big) for _ in range(4)] == [0, 0, 0, -uapi.ENOMEM]
+    twin.status(me)
+
+
+# --- notification
+
+
+def supervised(twin, flags=0, call=GETPPID):
+    me = twin.actors[0]
+    twin.sigaction(me, uapi.SIGUSR1, "catch")
+    twin.sigaction(me, uapi.SIGUSR2, "restart")
+    twin.seccomp(me, FILTER, LISTENER | flags, of(uapi.SECCOMP_RET_USER_NOTIF, call))
+    return me
+
+
+def test_a_call_is_received_and_answered(twin):
+    me = supervised(twin, call=GETUID)
+    twin.poll()
+    for answer in ({"val": 7}, {"error": -13}, {"val": -7}, {"error": 5}, {"val": 3, "error": -4}, {"flags": 1}):
+        twin.call(me, GETUID, 1, 2, 3, 4, 5, 6)
+        twin.poll()
+        twin.id_valid(0)
+        number = twin.receive()
+        twin.poll()
+        twin.id_valid(number)
+        twin.id_valid(number, uapi.SECCOMP_IOCTL_NOTIF_ID_VALID_WRONG_DIR)
+        twin.id_valid(number + 1)
+        twin.reply(number + 1)
+        twin.reply(number, flags=2)
+        twin.reply(number, val=1, flags=1)
+        twin.reply(number, **answer)
+        twin.woken(me)
+        twin.reply(number)
+        twin.poll()
+
+
+def test_a_listener_at_a_time(twin):
+    me = supervised(twin)
+    assert twin.seccomp(me, FILTER, LISTENER, always(ALLOW)) == -uapi.EBUSY
+    twin.close()
+    assert twin.seccomp(me, FILTER, LISTENER, always(ALLOW)) == 3
+    assert twin.call(me, GETPPID) == -uapi.ENOSYS
+
+
+def test_the_last_close_answers_enosys(twin):
+    me = supervised(twin)
+    twin.call(me, GETPPID)
+    twin.close()
+    assert twin.woken(me) == -uapi.ENOSYS
+    assert twin.call(me, GETPPID) == -uapi.ENOSYS
+
+
+@pytest.mark.parametrize("received", [False, True])
+def test_a_signal_interrupts_the_wait(twin, received):
+    me = supervised(twin)
+    twin.call(me, GETPPID)
+    number = twin.receive() if received else 1
+    twin.kill(me, uapi.SIGUSR1)
+    assert twin.woken(me) == -uapi.EINTR
+    twin.poll()
+    twin.id_valid(number)
+    twin.reply(number)
+    if not received:
+        # The counter was not taken back: RECV returns at once.
+        assert twin.receive() == -uapi.ENOENT
+
+
+def test_a_restarted_call_has_a_new_id(twin):
+    me = supervised(twin)
+    twin.call(me, GETPPID)
+    first = twin.receive()
+    twin.kill(me, uapi.SIGUSR2)
+    twin.poll()
+    assert twin.id_valid(first) == -uapi.ENOENT
+    second = twin.receive()
+    assert second == first + 1
+    twin.reply(second, val=5)
+    assert twin.woken(me) == 5
+
+
+def test_under_wait_killable_a_received_call_is_not_interrupted(twin):
+    me = supervised(twin, KILLABLE)
+    twin.call(me, GETPPID)
+    number = twin.receive()
+    twin.kill(me, uapi.SIGUSR1)
+    twin.id_valid(number)
+    twin.reply(number, val=5)
+    assert twin.woken(me) == 5
+
+
+def test_nobody_left(twin):
+    me = supervised(twin)
+    child = twin.fork(me)
+    twin.exit(me, group=True)
+    twin.poll()
+    twin.exit(child, group=True)
+    twin.poll()
+    assert twin.receive() == -uapi.ENOENT
+    assert twin.receive(zeroed=False) == -uapi.EINVAL
+    assert twin.set_flags(2) == -uapi.EINVAL
+    assert twin.set_flags(1) == 0
+
+
+def test_descriptors_are_given(twin):
+    me = supervised(twin)
+    twin.call(me, GETPPID)
+    number = twin.receive()
+    twin.reply(number)
+    twin.woken(me)
+    twin.call(me, GETPPID)
+    number += 1
+    assert twin.add_fd(number) == -uapi.EINPROGRESS
+    assert twin.receive() == number
+    for options in (
+        {"size": 16}, {"size": 4096}, {"size": 40, "tail": 1}, {"newfd_flags": 1}, {"flags": 4}, {"newfd": 9}, {"srcfd": 999}, {"path_only": True},
+    ):  # fmt: skip
+        assert twin.add_fd(number, **options) < 0
+    assert twin.add_fd(number + 5) == -uapi.ENOENT
+    assert twin.add_fd(number) == 3
+    assert twin.add_fd(number, size=40) == 4
+    assert twin.add_fd(number, flags=1, newfd=50, newfd_flags=uapi.O_CLOEXEC) == 50
+    assert twin.add_fd(number, flags=1, newfd=50) == 50
+    assert twin.add_fd(number, flags=2) == 5
+    assert twin.woken(me) == 5
+    assert twin.add_fd(number) == -uapi.ENOENT
+
+
+def test_notifications_are_first_in_first_out(twin):
+    me = supervised(twin)
+    others = [twin.thread(me), twin.fork(me)]
+    for actor in (others[1], me, others[0]):
+        twin.call(actor, GETPPID)
+        twin.poll()
+    for actor in (others[1], me, others[0]):
+        number = twin.receive()
+        twin.reply(number, val=number)
+        assert twin.woken(actor) == number
