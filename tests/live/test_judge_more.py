@@ -219,7 +219,7 @@ with seclude.Judge(policy={policy(ALLOW)!r}, wall=1000, memory=None, write=[{str
 TOUCH = r"""
 #include <stdlib.h>
 #include <string.h>
-int main(void) { char *p = malloc(48 << 20); if (!p) return 1; memset(p, 1, 48 << 20); return p[4711] != 1; }
+int main(void) { volatile char *p = malloc(48 << 20); if (!p) return 1; for (long i = 0; i < 48 << 20; i += 512) p[i] = 1; return p[512] != 1; }
 """
 
 
