@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 
 import pytest
 
+import support
 from engine_support import ALL, POLICY, VICTIM, handlers
-from run_support import ALLOW, c_program, public, run, who
+from run_support import ALLOW, c_program, policy, public, run, who
+from support import need_program
 
 pytestmark = pytest.mark.live
 
@@ -44,8 +47,8 @@ def victim():
 def under(engine, nobody, log):
     """``under(command...)``: run it with these handlers, on the engine and as the user of this round."""
 
-    def start(*command, text=POLICY, names=ALL, engine=engine, **more):
-        return run(*command, text=text, options=(*handlers(log, *names), "--engine", engine), nobody=nobody, **more)
+    def start(*command, text=POLICY, names=ALL, options=(), **more):
+        return run(*command, text=text, options=(*handlers(log, *names), "--engine", engine, *options), nobody=nobody, **more)
 
     return start
 
@@ -143,10 +146,9 @@ for path in ("/gone", "/"):
 
 def test_async_handlers_trace_data_and_memory_in_a_python_program(under):
     from seclude.abi import native
-    from support import nobody_python
 
     numbers = {name: native().number(name) for name in ("getpriority", "getppid")}
-    ran = under(nobody_python(), "-c", PYTHON.format(**numbers))
+    ran = under(support.nobody_python(), "-c", PYTHON.format(**numbers))
     assert ran.done.stdout.splitlines() == ["[100, 101, 102, 103] -1 7", "2", "1"], str(ran.done)
     assert any("after looking at the target's memory" in denial["reason"] for denial in ran.denials)
 
@@ -231,3 +233,44 @@ def test_i386_calls_are_rewritten_too(under, victim):
     lines = ran.done.stdout.splitlines()
     assert lines[:2] == ["113 -1 18", "12 1212 0"], str(ran.done)
     assert int(lines[2].split()[1]) > 0
+
+
+@pytest.mark.parametrize("engine", ["ptrace"])
+def test_without_a_listener_a_tracer_can_still_ask(under, victim):
+    """The machine may have a listener already, or none to give: notify needs one, ptrace does not."""
+    ran = under(victim, "verdicts", "12", "11", options=("--no-report",))
+    assert (ran.done.stdout, ran.report["reporting"]) == ("12 1212 0\n11 -1 13\n", "ptrace"), str(ran.done)
+    ran = under(victim, "threads", options=("--no-report",))
+    assert ran.done.stdout == "bad 0\n", str(ran.done)
+
+
+@pytest.mark.parametrize("engine", ["ptrace"])
+def test_where_the_target_cannot_be_traced_it_is_not_started(under, nobody, log):
+    done = start_only(("--no-ptrace",), "ptrace", nobody, log, "echo", "started")
+    assert (done.status, done.stdout) == (125, "")
+    assert "the ptrace engine decides calls, and this run does not trace" in done.stderr
+    tracer = need_program("strace")
+    done = start_only((), "ptrace", nobody, log, "echo", "started", before=(tracer, "-f", "-o", "/dev/null"))
+    assert (done.status, done.stdout) == (125, "")
+    assert "the target cannot be traced" in done.stderr
+
+
+def start_only(options, engine, nobody, log, *command, before=()):
+    """A run that may be refused, and so has no report."""
+    interpreter = support.nobody_python() if nobody else sys.executable
+    return support.run(
+        [*before, interpreter, "-m", "seclude", "run", "--policy", policy(POLICY), *handlers(log, *ALL), "--engine", engine, *options, "--", *command],
+        nobody=nobody,
+    )  # fmt: skip
+
+
+def test_seclude_in_seclude(under, victim, nobody):
+    """The inner run has no listener and no tracer of its own then, and its calls are decided by the outer one's handlers."""
+    inner = policy(ALLOW + "errno(EXDEV) getsid\n")
+    interpreter = support.nobody_python() if nobody else sys.executable
+    command = (interpreter, "-m", "seclude", "run", "--policy", inner, "--", victim)
+    outer = {"text": ALLOW + "notify getpgid, getsid\n", "names": ("decide", "slow")}  # a supervisor asks who its parent is
+    ran = under(*command, "verdicts", "12", "11", "15", **outer)
+    assert ran.done.stdout.splitlines() == ["12 1212 0", "11 -1 13", "15 1515 0"], str(ran.done)
+    ran = under(*command, "slow", "34", **outer)
+    assert ran.done.stdout == "34 -1 18\n", str(ran.done)
