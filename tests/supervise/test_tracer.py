@@ -61,6 +61,7 @@ class Trace:
 
     @property
     def text(self):
+        self.tracer.show()
         self.output.flush()
         return self.path.read_text()
 

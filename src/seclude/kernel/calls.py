@@ -58,8 +58,10 @@ def call_result(tid: int) -> int:
 
 _BUFFER = ctypes.create_string_buffer(LARGEST)
 _BYTES = memoryview(_BUFFER).cast("B")
-_VECTORS = (ctypes.c_size_t * 4)(ctypes.addressof(_BUFFER), 0, 0, 0)  # two struct iovec: ours, the target's
+_BUFFER_AT = ctypes.addressof(_BUFFER)
+_VECTORS = ctypes.create_string_buffer(4 * ctypes.sizeof(ctypes.c_size_t))  # two struct iovec: ours, the target's
 _LOCAL = ctypes.addressof(_VECTORS)
+_fill = struct.Struct("=4Q" if ctypes.sizeof(ctypes.c_size_t) == 8 else "=4I").pack_into
 _REMOTE = _LOCAL + 2 * ctypes.sizeof(ctypes.c_size_t)
 _WORD = 1 << 8 * ctypes.sizeof(ctypes.c_size_t)
 
@@ -72,8 +74,7 @@ def copy(tid: int, address: int, size: int) -> bytes | None:
         size = LARGEST
     elif size <= 0:
         return b""
-    _VECTORS[1] = _VECTORS[3] = size
-    _VECTORS[2] = address
+    _fill(_VECTORS, 0, _BUFFER_AT, size, address, size)
     got = _readv(tid, _LOCAL, 1, _REMOTE, 1, 0)
     if got > 0:
         return bytes(_BYTES[:got])

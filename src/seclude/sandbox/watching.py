@@ -144,7 +144,7 @@ class Watching:
     @property
     def waiting(self) -> bool:
         """Whether `idle` has something to do."""
-        return self.output is not None and (self.output.waiting or (self.tracer is not None and bool(self.tracer.verdicts)))
+        return self.output is not None and (self.output.waiting or (self.tracer is not None and self.tracer.waiting))
 
     def denied(self, denial: Denial, text: str) -> None:
         """A denial was delivered."""
@@ -230,7 +230,7 @@ class Watching:
     def idle(self) -> None:
         """Nothing else to do."""
         if self.tracer is not None:
-            self.tracer.catch_up()
+            self.tracer.show()
         if self.output is not None:
             self.output.flush()
 

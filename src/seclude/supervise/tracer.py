@@ -75,7 +75,23 @@ class Tracer:
     stopped thread is looked at.
     """
 
-    __slots__ = ("_calls", "_failed", "_kernel", "_line", "_output", "_reader", "_threads", "_view", "counts", "log", "verdicts", "wanted")
+    __slots__ = (
+        "_calls",
+        "_failed",
+        "_head",
+        "_kernel",
+        "_line",
+        "_output",
+        "_reader",
+        "_text",
+        "_threads",
+        "_view",
+        "_written",
+        "counts",
+        "log",
+        "verdicts",
+        "wanted",
+    )
 
     def __init__(
         self,
@@ -95,6 +111,8 @@ class Tracer:
         self._reader = reader
         self._view = View(reader.copy, limit)
         self._calls: dict[int, _Open] = {}
+        self._head = self._text = ""  # of the line that is begun
+        self._written = False  # whether the output has it
         self._line = 0  # the thread whose line is begun and not ended, 0: none
         self._threads: set[int] = set()
         self.counts = counts
@@ -235,34 +253,52 @@ class Tracer:
             self.catch_up()
         if self._line:
             self._break()
-        prefix = self._prefix(tid)
-        self._output.write(prefix, text)
-        self._line = tid
-        self._output.column = len(prefix) + len(text)
+        self._line, self._text, self._written = tid, text, False
+        self._head = f"[pid {tid:5}] " if len(self._threads) > 1 else ""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is anything that `show` would write."""
+        return bool(self.verdicts) or (self._line != 0 and not self._written)
+
+    def show(self) -> None:
+        """Give the line that is begun to the output, since nothing else happens."""
+        if self.verdicts:
+            self.catch_up()
+        if self._line and not self._written:
+            self._output.write(self._head, self._text)
+            self._written = True
 
     def _break(self) -> None:
         """Leave the begun line; its call goes on."""
         open_ = self._calls.get(self._line)
         if open_ is not None:
             open_.broken = True
+        if not self._written:
+            self._output.write(self._head, self._text)
         self._output.text(" <unfinished ...>\n", "dim")
         self._line = 0
 
     def _end(self, tid: int, open_: _Open, rest: str, outcome: str, whole: bool = False) -> None:
-        output = self._output
         if whole:
-            self._begin(tid, open_.text + rest)
-        elif self._line == tid and not open_.broken:
-            output.text(rest)
-            output.column += len(rest)
-        else:
-            self._begin(tid, f"<... {open_.form.name} resumed>{rest}")
-        self._finish(outcome, denied=open_.denied)
+            self._begin(tid, open_.text)
+        elif self._line != tid or open_.broken:
+            self._begin(tid, f"<... {open_.form.name} resumed>")
+        self._finish(outcome, rest, denied=open_.denied)
 
-    def _finish(self, outcome: str, denied: bool = False) -> None:
+    def _finish(self, outcome: str, rest: str = "", denied: bool = False) -> None:
         output = self._output
-        column = output.column
-        output.outcome(_PAD[column] if column < _COLUMN else " ", outcome, denied)
+        column = len(self._head) + len(self._text) + len(rest)
+        padding = _PAD[column] if column < _COLUMN else " "
+        if self._written or output.colour:
+            if not self._written:
+                output.write(self._head, self._text)
+            output.text(rest)
+            output.outcome(padding, outcome, denied)
+        elif denied:
+            output.text(f"{self._head}{self._text}{rest}{padding}= {outcome} (DENIED)\n")
+        else:
+            output.text(f"{self._head}{self._text}{rest}{padding}= {outcome}\n")
         self._line = 0
 
     def _event(self, tid: int, text: str, kind: str) -> None:
@@ -277,14 +313,7 @@ class Tracer:
     def _abandon(self, tid: int) -> None:
         """The thread will not come back from its call."""
         open_ = self._calls.pop(tid)
-        view = self._view
-        view.tid, view.failed, view.result = 0, True, 0
         if self._failed or self.counts is not None:
             return
-        if self._line == tid:
-            rest = ")" if not open_.form.behind else " <unfinished ...>)"
-            self._output.text(rest)
-            self._output.column += len(rest)
-        else:
-            self._begin(tid, f"<... {open_.form.name} resumed>" + (")" if not open_.form.behind else " <unfinished ...>)"))
-        self._finish("?")
+        rest = ")" if not open_.form.behind else " <unfinished ...>)"
+        self._end(tid, open_, rest, "?")

@@ -53,6 +53,11 @@ class View:
 
     def string(self, address: int, limit: int) -> tuple[bytes, bool] | None:
         """The bytes up to the first NUL, at most ``limit``, and whether there was more."""
+        raw = self.copy(self.tid, address, min(limit + 1, _PAGE - address % _PAGE, 256))
+        if raw:
+            end = raw.find(b"\0")
+            if 0 <= end <= limit:
+                return raw[:end], False
         out = b""
         while len(out) <= limit:
             at = address + len(out)

@@ -15,22 +15,21 @@ _END = "\x1b[0m"
 
 
 class Output:
-    """Text for the descriptor ``fd``. ``column`` is where the line stands, for whoever aligns."""
+    """Text for the descriptor ``fd``; ``colour`` says whether it is a terminal that takes colours."""
 
-    __slots__ = ("_colour", "_pieces", "_size", "column", "fd", "lost")
+    __slots__ = ("_pieces", "_size", "colour", "fd", "lost")
 
     def __init__(self, fd: int, *, colour: bool = False) -> None:
         self.fd = fd
-        self._colour = colour
+        self.colour = colour
         self._pieces: list[str] = []
         self._size = 0
-        self.column = 0
         #: characters that could not be written
         self.lost = 0
 
     def write(self, prefix: str, text: str) -> None:
         """The beginning of a line."""
-        if self._colour:
+        if self.colour:
             name, parenthesis, rest = text.partition("(")
             text = f"{_COLOURS['name']}{name}{_END}{parenthesis}{rest}"
             prefix = f"{_COLOURS['dim']}{prefix}{_END}" if prefix else ""
@@ -38,7 +37,7 @@ class Output:
 
     def text(self, text: str, kind: str = "") -> None:
         """More of it."""
-        if kind and self._colour:
+        if kind and self.colour:
             end = "\n" if text.endswith("\n") else ""
             text = f"{_COLOURS[kind]}{text.removesuffix(end)}{_END}{end}"
         self._pieces.append(text)
@@ -48,7 +47,7 @@ class Output:
 
     def outcome(self, padding: str, outcome: str, denied: bool) -> None:
         """The end of a line."""
-        if self._colour and (denied or outcome.startswith("-1 ")):
+        if self.colour and (denied or outcome.startswith("-1 ")):
             outcome = f"{_COLOURS['denied' if denied else 'failed']}{outcome}{_END}"
         self.text(f"{padding}= {outcome}{' (DENIED)' if denied else ''}\n")
 
