@@ -17,6 +17,8 @@ from seclude import abi, policy
 from seclude.analysis.lint_rules import RULES, SEVERITIES
 from seclude.cli import main
 from seclude.policy import parser
+from seclude.sandbox import files
+from seclude.supervise import files_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -102,6 +104,27 @@ def lints() -> Iterable[str]:
         yield f"**What to do.** {rule.fix}\n"
 
 
+def runtime() -> Iterable[str]:
+    """One row a path of the runtime set."""
+    yield "| path | what it is | the program may |\n|---|---|---|"
+    for names, may in ((files.RUNTIME, "read"), (files.DEVICES, "read and write")):
+        for path, about in names:
+            yield f"| `{path}` | {about} | {may} |"
+
+
+def brokered() -> Iterable[str]:
+    """What is done about each call that takes a path."""
+    yield ", ".join(f"`{call}`" for call in files_table.BROKERED) + ".\n"
+    yield "Refused, since a supervisor could not do them for a program, or they would go around it:\n"
+    yield "| with | calls |\n|---|---|"
+    for error, calls in files_table.REFUSED.items():
+        yield f"| {error} | {', '.join(f'`{call}`' for call in calls)} |"
+    yield "\nLeft to the kernel:\n"
+    yield "| call | since |\n|---|---|"
+    for call, why in files_table.COVERED.items():
+        yield f"| `{call}` | {why} |"
+
+
 FRAGMENTS: dict[str, Callable[[], Iterable[str]]] = {
     "grammar.md": grammar,
     "presets.md": presets,
@@ -109,6 +132,8 @@ FRAGMENTS: dict[str, Callable[[], Iterable[str]]] = {
     "commands.md": commands,
     "architectures.md": architectures,
     "lints.md": lints,
+    "runtime.md": runtime,
+    "files.md": brokered,
 }
 
 

@@ -186,7 +186,7 @@ def test_a_container():
 def test_a_kernel_with_nothing():
     rows = states(Empty())
     assert rows["own state"].state == "limited"
-    assert rows["landlock"].detail == "ABI 3"
+    assert rows["landlock"].detail == "ABI 3; files are held to --read and --write, but not ioctl_dev"
     assert rows["seclude.strict"].state == "missing"
     assert "32-bit programs" not in rows
 

@@ -301,13 +301,25 @@ def _supervision(probe: Probe) -> Iterator[Row]:
     yield Row(
         "landlock",
         "ok" if abi >= 6 else "limited" if abi else "missing",
-        f"ABI {abi}: signals and abstract sockets are scoped" if abi >= 6 else f"ABI {abi}" if abi else "not available",
+        f"ABI {abi}: signals and abstract sockets are scoped{_of_files(abi)}"
+        if abi >= 6
+        else f"ABI {abi}{_of_files(abi)}"
+        if abi
+        else "not available",
         ""
         if abi >= 6
         else "a target of the same user can signal Seclude and reach abstract sockets, and cannot mount: Linux 6.12 scopes both (ABI 6)"
         if abi
         else "Seclude makes itself non-dumpable instead, and a target of the same user can signal it: add landlock to lsm=, or use another user",
     )
+
+
+def _of_files(abi: int) -> str:
+    """What Landlock can say about files, for --read and --write."""
+    from seclude.kernel import landlock
+
+    lacking = [name for bit, name in enumerate(landlock.ACCESS_FS) if not landlock.access_fs(abi) >> bit & 1]
+    return f"; files are held to --read and --write, but not {', '.join(lacking)}" if lacking else "; files are held to --read and --write"
 
 
 def _surroundings(probe: Probe) -> Iterator[Row]:
