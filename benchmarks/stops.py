@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 CALLS = int(os.environ.get("CALLS", "10000"))
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
@@ -58,7 +59,7 @@ def trace(way: str, program: str, cpus: tuple[int, int]) -> None:
     target.returncode = 0  # its status was taken here
 
 
-def _observer(pid: int, way: str) -> object:
+def _observer(pid: int, way: str) -> Any:
     import seclude
     from seclude.abi import native
     from seclude.supervise import Allow, Router, handler

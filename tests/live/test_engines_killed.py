@@ -66,6 +66,8 @@ def test_a_killed_supervisor_lets_nothing_through_and_leaves_nobody(place, engin
         [interpreter, "-m", "seclude", "run", "--policy", policy(POLICY + "notify mkdir\n"), *handlers(log, name), "--engine", engine, "--", *victim],
         nobody=nobody, home=place, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
+    assert command.stdin is not None
+    assert command.stdout is not None
     try:
         (supervisor,) = until(lambda: children(command.pid), command)
         if where in ("deciding", "in a thread"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import threading
+from typing import Any
 
 import pytest
 
@@ -93,7 +94,7 @@ def engine(plain):
     made = []
 
     def make(*handlers, **options):
-        kernel = Standing(**options)
+        kernel: Any = Standing(**options)
         one = PtraceEngine(kernel, Router(handlers, [X86_64], gives=GIVES, engine="ptrace"), plain, Record())
         made.append(one)
         return one, kernel
@@ -350,7 +351,7 @@ def giving(data, result, undone=None):
     ids=["room", "no memory", "an error", "too little room", "NULL"],
 )  # fmt: skip
 def test_what_an_emulated_call_gives_back_is_written_with_its_answer_and_never_beyond_its_room(engine, address, room, result, log):
-    undone = []
+    undone: list[int] = []
     one, kernel = engine(giving(b"/its\0", result, undone))
     assert one.entered(TARGET, stopped("getcwd", address, room)) == HOLD
     assert kernel.log == []
@@ -405,7 +406,8 @@ def test_only_the_execve_by_which_the_target_begins_passes_and_only_once(engine)
 
 def test_registers_of_a_rewrite():
     def of(architecture, name, raw, args):
-        call = Call(Standing(), 1, architecture.token, architecture.number(name), 0, raw, lambda: True)
+        kernel: Any = Standing()
+        call = Call(kernel, 1, architecture.token, architecture.number(name), 0, raw, lambda: True)
         return new_registers(call, Rewrite(args))
 
     raw = tuple(range(10, 16))
