@@ -127,6 +127,8 @@ class _Template:
         self.by_pid: dict[int, _Worker] = {}
         self.by_descriptor: dict[int, _Worker] = {}
         self.starting: set[_Worker] = set()
+        own = proc.status()
+        self.filters = (own.filters or 0) if own is not None else 0
 
     def loop(self) -> None:
         self.poll.register(self.control, select.POLLIN)
@@ -152,7 +154,7 @@ class _Template:
                         self._started(one)
             for one in list(self.starting):
                 if time.monotonic() >= one.look:
-                    self._take_listener(one)
+                    self._look(one)
 
     def _timeout(self) -> int | None:
         return LOOK if self.starting else None
@@ -263,13 +265,19 @@ class _Template:
             self.starting.discard(one)
             self._close(one, "sync")
 
-    def _take_listener(self, one: _Worker) -> None:
-        """Take the listener out of the worker, where it has the number that the worker's first free descriptor has."""
+    def _look(self, one: _Worker) -> None:
+        """Take the listener of a worker that has not said a word, but is under its filter: the word itself may be waiting for an answer.
+
+        Not before it is: until it has closed what it was forked with, a listener in that place is another worker's.
+        """
         one.look = time.monotonic() + LOOK / 1000
+        status = proc.status(one.pid)
+        if status is not None and (status.filters or 0) > self.filters:
+            self._take_listener(one)
+
+    def _take_listener(self, one: _Worker) -> None:
+        """Take the listener out of the worker, where it has the number of the first descriptor that was free."""
         listener = libc.syscall("pidfd_getfd", one.pidfd, worker.LISTENER, 0)
-        if listener >= 0 and not _is_listener(listener):
-            os.close(listener)
-            return  # not yet: it still has what it was forked with
         if listener < 0:
             if listener != -errno.EBADF:
                 self.starting.discard(one)
@@ -431,10 +439,6 @@ class _Template:
             poll.poll(10)
         for pid in children():
             kill(pid)
-
-
-def _is_listener(descriptor: int) -> bool:
-    return os.readlink(f"/proc/self/fd/{descriptor}") == "anon_inode:seccomp notify"
 
 
 def _poll_now(descriptor: int) -> list[tuple[int, int]]:
