@@ -349,3 +349,22 @@ def files(place, scratch):
     attempt("execute", os.execv, "/bin/true", ["true"])
     attempt("make beside", os.mkdir, place + "/directory")
     return found
+
+
+def disturb_the_start():
+    """In a template: have workers make a denied call between the filter and their word that it is in force."""
+    from seclude.sandbox import confined_worker
+
+    class Disturbed:
+        def __getattr__(self, name):
+            return getattr(os, name)
+
+        def write(self, descriptor, data):
+            if descriptor == confined_worker.SYNC and data == b"i":
+                try:
+                    os.mkdir("/denied")
+                except PermissionError:
+                    os.sched_yield()
+            return os.write(descriptor, data)
+
+    confined_worker.os = Disturbed()

@@ -620,6 +620,14 @@ def test_a_call_at_import_is_refused(tmp_path):
     assert "is called while its module is imported" in done.stderr
 
 
+def test_a_denied_call_before_the_worker_can_say_a_word_is_answered():
+    said = python("""
+with seclude.confined("compute", warm=victims.disturb_the_start, workers=2)(victims.add) as add:
+    print(json.dumps([[denial.text for denial in add.run(1).denials] for _ in range(4)]))
+""")
+    assert said == [['mkdir("/denied", 0777)']] * 4
+
+
 def test_a_host_that_closes_every_descriptor_starts_anew_and_leaves_what_took_their_numbers():
     said = python("""
 once, again = seclude.confined("compute")(victims.add), seclude.confined("compute", reuse=True)(victims.add)

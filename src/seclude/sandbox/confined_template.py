@@ -242,7 +242,7 @@ class _Template:
             self.poll.register(descriptor, select.POLLIN)
 
     def _started(self, one: _Worker) -> None:
-        """A word from a worker that starts: r(eady to install), p(lain filter is in force), f(ailed); or its end."""
+        """A word from a worker that starts: i(nstalled, with a listener), p(lain filter is in force), f(ailed); or its end."""
         try:
             said = os.read(one.sync, 1 << 16)
         except (BlockingIOError, ConnectionResetError):
@@ -255,12 +255,15 @@ class _Template:
                 one.failure = "the worker could not be confined", "", 0
             said = b""
         if said == b"i":
-            self._take_listener(one)
+            if one.listener < 0:
+                self._take_listener(one)
+            self._close(one, "sync")
         elif said == b"p":
             if self.plan is not None and self.plan.reported is not None:
                 one.notes.append("denials are not reported: the host is under a filter with a listener of its own (EBUSY)")
             self.starting.discard(one)
             self._let_go(one)
+            self._close(one, "sync")
         else:
             self.starting.discard(one)
             self._close(one, "sync")
@@ -294,11 +297,11 @@ class _Template:
         self._let_go(one)
 
     def _let_go(self, one: _Worker) -> None:
+        """The socket stays until the worker has said its word: it may still have to."""
         try:  # noqa: SIM105 - contextlib costs more than what it saves
             os.write(one.sync, b"c")
         except (BrokenPipeError, ConnectionResetError):
             pass  # it is gone: its end is told by its status
-        self._close(one, "sync")
 
     # -- watching -------------------------------------------------------------------------------------------------------
 
