@@ -12,7 +12,6 @@ too; a mount that is reachable from nowhere prints a path that is none. What rel
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import struct
 
@@ -21,7 +20,6 @@ from seclude.kernel.libc import number, syscall
 __all__ = [
     "MAGIC_PROC",
     "NO_MAGICLINKS",
-    "Handle",
     "Identities",
     "at",
     "handle_path",
@@ -121,22 +119,3 @@ def is_proc(handle: int, device: int) -> bool:
 def at(handle: int) -> bytes:
     """A path that means the file of ``handle`` itself, for calls that take paths; a symbolic link is not followed further."""
     return b"/proc/self/fd/%d" % handle
-
-
-class Handle:
-    """A handle that is closed when it is left: ``with Handle(fd) as fd``."""
-
-    __slots__ = ("fd",)
-
-    def __init__(self, fd: int) -> None:
-        if fd < 0:
-            raise OSError(-fd or errno.EIO, os.strerror(-fd))
-        self.fd = fd
-
-    def __enter__(self) -> int:
-        return self.fd
-
-    def __exit__(self, *exception: object) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1

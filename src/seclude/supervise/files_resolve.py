@@ -89,17 +89,19 @@ class Missing:
 class View:
     """A thread's side of the file system at one moment: its directory in /proc (``proc``), its root, who it is. Close it."""
 
-    __slots__ = ("caller", "ordinary", "proc", "root", "tid")
+    __slots__ = ("_shared", "caller", "ordinary", "proc", "root", "tid")
 
     def __init__(self, tid: int, proc: int, root: int, who: Caller, *, ordinary: bool) -> None:
-        self.tid, self.proc, self.root, self.caller = tid, proc, root, who
+        self.tid, self.proc, self.caller = tid, proc, who
+        self._shared = root >= 0
+        self.root = root if root >= 0 else os.open("root", _DIRECTORY, dir_fd=proc)
         self.ordinary = ordinary  # the same root and pid namespace as ours
 
     def close(self) -> None:
-        """Close the root's handle."""
-        if self.root >= 0:
+        """Close the root's handle, if it is its own."""
+        if not self._shared:
+            self._shared = True
             os.close(self.root)
-            self.root = -1
 
 
 class Resolver:
@@ -111,8 +113,7 @@ class Resolver:
         self._kept: dict[int, tuple[int, int]] = {}
         self._pid = b"%d" % os.getpid()
         self._identity = paths.Identities().of
-        with paths.Handle(os.open("/", _DIRECTORY)) as root:
-            self._root = self._identity(root)
+        self._root = os.open("/", _DIRECTORY)
         self._user_namespace = os.readlink("/proc/self/ns/user")
 
     # -- the target
@@ -129,17 +130,13 @@ class Resolver:
                 who = caller(os.pread(kept[1], 8192, 0))
                 if who is None:
                     return None
-                root = os.open("root", _DIRECTORY, dir_fd=kept[0])
-            except ProcessLookupError:
-                self._forget(tid)
-                continue
+                where = os.readlink("root", dir_fd=kept[0])
+                # A path of / is our root, or its twin in a mount namespace that was made from ours: brokered targets mount nothing, so it holds the same.
+                return View(tid, kept[0], self._root if where == "/" else -1, who, ordinary=where == "/" and len(who.tgids) == 1)
             except OSError as error:
-                if error.errno == errno.ENOENT:
-                    self._forget(tid)
-                    continue
-                return None
-            ordinary = len(who.tgids) == 1 and self._identity(root) == self._root
-            return View(tid, kept[0], root, who, ordinary=ordinary)
+                if error.errno not in (errno.ESRCH, errno.ENOENT):
+                    return None
+                self._forget(tid)
         return None
 
     def is_foreign(self, view: View) -> bool:
@@ -148,7 +145,7 @@ class Resolver:
 
     def _open(self, tid: int) -> tuple[int, int] | None:
         if len(self._kept) >= _KEPT:
-            self.close()
+            self._forget_all()
         try:
             proc = os.open(f"/proc/{tid}", _DIRECTORY)
         except OSError:
@@ -166,7 +163,13 @@ class Resolver:
             os.close(descriptor)
 
     def close(self) -> None:
-        """Close what is kept open about threads."""
+        """Close everything that is kept open."""
+        self._forget_all()
+        if self._root >= 0:
+            os.close(self._root)
+            self._root = -1
+
+    def _forget_all(self) -> None:
         for tid in tuple(self._kept):
             self._forget(tid)
 

@@ -1,0 +1,48 @@
+"""What brokered files cost: one call on a path, and calls that no broker sees, as they are, in a run, and in a run with --read.
+
+The same C program each time (benchmarks/files.c), the three ways interleaved, medians shown. "open" includes the close, which no broker sees.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+TIMES = int(os.environ.get("CALLS", "10000"))
+ROUNDS = int(os.environ.get("ROUNDS", "7"))
+TARGET = 45.0  # microseconds of a brokered open
+HERE = Path(__file__).resolve()
+WAYS = ("as it is", "seclude run", "with --read")
+CALLS = ("open", "stat", "missing", "pread", "getppid")
+
+
+def measure(program: str, place: str, call: str, way: str) -> float:
+    """Microseconds a call."""
+    command = [program, call, f"{place}/file", str(TIMES if call in CALLS[:3] else 20 * TIMES)]
+    run = [sys.executable, "-m", "seclude", "run", "--report", "none"]
+    before = {"as it is": [], "seclude run": [*run, "--"], "with --read": [*run, "--read", place, "--"]}[way]
+    done = subprocess.run([*before, *command], cwd=place, stdout=subprocess.PIPE, check=True)
+    return float(done.stdout) / 1000
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as place:
+        program = f"{place}/files"
+        subprocess.run(["gcc", "-O2", "-o", program, str(HERE.with_suffix(".c"))], check=True)
+        Path(place, "file").write_text("a line\n")
+        print(f"Calls of a target whose files are brokered, in microseconds; median of {ROUNDS}; target: open within {TARGET:g}")
+        print(f"{'':10}" + "".join(f"{way:>14}" for way in WAYS))
+        for call in CALLS:
+            times: dict[str, list[float]] = {way: [] for way in WAYS}
+            for _ in range(ROUNDS):
+                for way in WAYS:
+                    times[way].append(measure(program, place, call, way))
+            print(f"{call:10}" + "".join(f"{statistics.median(times[way]):14.3f}" for way in WAYS))
+
+
+if __name__ == "__main__":
+    main()
