@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import struct
 
 import pytest
 
 from seclude.abi import arch
+from seclude.kernel import registers
 from seclude.kernel.registers import layout, rewritten, skipped
 
 X86_64, I386, ARM64, ARM = arch("x86_64").token, arch("x86").token, arch("aarch64").token, arch("arm").token
@@ -60,3 +62,57 @@ def test_registers_that_are_not_known_are_not_guessed(machine, size):
     with pytest.raises(OSError, match="no layout known") as failure:
         layout(machine, size, X86_64)
     assert failure.value.errno == errno.ENOTSUP
+
+
+class Machine:
+    """ptrace(2) of a kernel for another machine: one stopped thread, its register sets, and every request."""
+
+    def __init__(self, monkeypatch, machine, sets):
+        self.sets, self.log = sets, []
+        monkeypatch.setattr(registers, "_machine", machine)
+        monkeypatch.setattr(registers, "_ptrace", self.ptrace)
+
+    def ptrace(self, request, tid, which, data):
+        if request == 0x4212:
+            ctypes.set_errno(errno.EIO)
+            return -1
+        base, length = struct.unpack("=QQ", ctypes.string_at(data, 16))
+        self.log.append((request, tid, which))
+        if request == 0x4204:
+            raw = self.sets[which][:length]
+            ctypes.memmove(base, raw, len(raw))
+            ctypes.memmove(data + 8, struct.pack("=Q", len(raw)), 8)
+        else:
+            assert length == len(self.sets[which]), "a register set is written whole"
+            self.sets[which] = ctypes.string_at(base, length)
+        return 0
+
+
+@pytest.mark.parametrize(("machine", "token", "form", "copies"), [("aarch64", ARM64, "=34Q", ()), ("aarch64", ARM, "=18I", (17,))])
+def test_on_arm64_the_number_is_a_register_set_of_its_own(monkeypatch, machine, token, form, copies):
+    count = int(form[1:-1])
+    stands = Machine(monkeypatch, machine, {1: struct.pack(form, *range(100, 100 + count)), 0x404: struct.pack("=i", 56)})
+    registers.set_call(7, token, 63, NEW)
+    assert stands.log == [(0x4204, 7, 1), (0x4205, 7, 0x404), (0x4205, 7, 1)]
+    words = struct.unpack(form, stands.sets[1])
+    assert words[:6] == NEW
+    assert all(words[index] == NEW[0] for index in copies)
+    assert struct.unpack("=i", stands.sets[0x404]) == (63,)
+    registers.skip(7, token, -13)
+    assert struct.unpack("=i", stands.sets[0x404]) == (-1,)
+    words = struct.unpack(form, stands.sets[1])
+    assert words[0] == -13 & (1 << 8 * struct.calcsize("=" + form[-1])) - 1
+    assert words[1:6] == NEW[1:]
+
+
+@pytest.mark.parametrize("number", [errno.ESRCH, errno.EINVAL, errno.ERANGE])
+def test_only_an_unknown_request_is_done_another_way(monkeypatch, number):
+    def ptrace(request, tid, which, data):
+        assert request == 0x4212
+        ctypes.set_errno(number)
+        return -1
+
+    monkeypatch.setattr(registers, "_ptrace", ptrace)
+    with pytest.raises(OSError, match=r"^\[Errno") as failure:
+        registers.set_call(7, X86_64, 1, NEW)
+    assert failure.value.errno == number

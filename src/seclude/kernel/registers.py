@@ -7,8 +7,10 @@ PTRACE_GET_SYSCALL_INFO (never from the code segment), the width from the size o
 A call is skipped by number -1 together with a result: without the result the target would see what the register happened to hold
 (ENOSYS on x86, its own first argument on arm64).
 
+Since Linux 6.16 PTRACE_SET_SYSCALL_INFO changes a call wherever its registers are; before, it is done here by register sets.
+
 What can still go wrong: on arm64 a filter sees the first argument in a copy (orig_x0) that a register set of a 64-bit task has not, so that after a
-change of this argument the kernel's own second evaluation judges the old value. Whoever rewrites must judge the new one himself.
+change of this argument, on a kernel before 6.16, the kernel's own second evaluation judges the old value. Whoever rewrites must judge the new one himself.
 
 Sources: arch/x86/include/asm/user_{32,64}.h, asm/syscall.h; arch/arm64/include/uapi/asm/ptrace.h, kernel/ptrace.c; kernel/ptrace.c
 (ptrace_get_syscall_info); ptrace(2).
@@ -30,9 +32,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Layout", "layout", "rewritten", "set_call", "skip", "skipped", "stopped_call"]
 
-_GETREGSET, _SETREGSET, _GET_SYSCALL_INFO = 0x4204, 0x4205, 0x420E
+_GETREGSET, _SETREGSET, _GET_SYSCALL_INFO, _SET_SYSCALL_INFO = 0x4204, 0x4205, 0x420E, 0x4212
 _NT_PRSTATUS, _NT_ARM_SYSTEM_CALL = 1, 0x404
 _SECCOMP = 3  # PTRACE_SYSCALL_INFO_SECCOMP
+_EIO = 5
 _I386 = 0x40000003
 _LARGEST = 34 * 8
 
@@ -42,7 +45,7 @@ _ptrace.restype = ctypes.c_long
 _ptrace.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
 # op, arch, ip, (stack pointer skipped), nr, six arguments, data: struct ptrace_syscall_info of linux/ptrace.h
-_INFO = struct.Struct("=BxxxIQ8xq6QI")
+_INFO = struct.Struct("=BxxxIQ8xq6QI4x")
 
 
 class _Vector(ctypes.Structure):
@@ -153,6 +156,11 @@ def stopped_call() -> Callable[[int], Stopped]:
 
 def set_call(tid: int, arch: int, nr: int, args: Sequence[int]) -> None:
     """Have a thread that stands before a call of architecture ``arch`` make this one instead: the filters judge it again."""
+    info = ctypes.create_string_buffer(_INFO.pack(_SECCOMP, 0, 0, nr, *args, 0), _INFO.size)
+    if _ptrace(_SET_SYSCALL_INFO, tid, _INFO.size, ctypes.addressof(info)) == 0:
+        return
+    if ctypes.get_errno() != _EIO:  # what a request that the kernel does not know is answered with
+        _fail()
     _change(tid, arch, nr, lambda raw, where: rewritten(raw, where, nr, args))
 
 
