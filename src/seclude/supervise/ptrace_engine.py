@@ -9,13 +9,13 @@ What holds it together:
 - A held thread is known by the object made for its call, not by its number: exec by another thread gives the number to somebody else, in another call.
 - All requests come from one thread, the tracer. Slow handlers run beside it and leave their answer to it; other threads go on meanwhile.
 - After a stop the kernel runs the filters again, and takes a second TRACE for an allow. So a rewritten call is first judged here, by the policy's own program:
-  what that denies is not made. (On arm64 the kernel's second look does not see a new first argument at all.)
+  what that denies is not made. (On arm64 before Linux 6.16 the kernel's second look does not see a new first argument at all.)
 - Skipping comes before killing, and every exception skips: there is no way through by an error of ours.
 - If this process dies, EXITKILL ends every traced thread where it stands, before its call.
 
 What can still go wrong: other threads, and processes that share memory, run while one stands still, so what a path or an address
 said at the stop can be another when the kernel reads it: `Allow` and `Rewrite` after a look at memory are refused, as in the notify engine. A target that traces by itself
-cannot be traced by us: such a policy has no ptrace engine.
+cannot be traced by us: such a policy has no ptrace engine. A process made with CLONE_UNTRACED is not followed: the kernel answers its calls with ENOSYS.
 
 Sources: ptrace(2); kernel/seccomp.c (__seccomp_filter: SECCOMP_RET_TRACE).
 """
