@@ -14,6 +14,7 @@ import _socket
 import os
 import select
 
+from seclude.abi import native
 from seclude.errors import InternalError, KernelError, SecludeError
 from seclude.kernel import libc, prctl, proc, signals
 from seclude.kernel.signals import csignal
@@ -23,6 +24,15 @@ from seclude.sandbox.guard import end_orphans
 __all__ = ["identity", "serve"]
 
 _WALL = 0x40000000
+#: what the engine imports where it is needed only: tables to tell of a denied call, a domain of files
+_LATER = (
+    "seclude.abi._constants",
+    "seclude.abi._errno",
+    "seclude.abi._prototypes",
+    "seclude.abi.constants",
+    "seclude.abi.prototypes",
+    "seclude.sandbox.reach",
+)
 
 
 def identity(pid: int | str) -> tuple[str, ...]:
@@ -49,7 +59,7 @@ def serve(descriptor: int) -> None:
     poll = select.poll()
     poll.register(control.fileno(), select.POLLIN)
     poll.register(children, select.POLLIN)
-    listening = True
+    listening, warm = True, False
     while listening or supervisors:
         for ready, _ in poll.poll():
             if ready == children:
@@ -65,7 +75,20 @@ def serve(descriptor: int) -> None:
                     _begin(control, children, passed, supervisors, identity(host) == as_made)
                 for one in passed:
                     os.close(one)
+                if not warm:
+                    warm = True
+                    _warm()
     os._exit(0)
+
+
+def _warm() -> None:
+    """Load what a run may come to need, once and while the first one is under way: each supervisor would else load it for itself, every time."""
+    for name in _LATER:
+        try:
+            __import__(name)
+        except ImportError:  # the package was replaced meanwhile: a run that needs it will say so
+            return
+    native().number("execve")  # reads this machine's table
 
 
 def _reap(supervisors: set[int]) -> None:
