@@ -18,6 +18,7 @@ import struct
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 from run_support import c_program
 from seclude.bpf.program import Program
@@ -26,7 +27,7 @@ from seclude.model import KernelModel, uapi
 from seclude.model.filter import Fprog
 from seclude.model.notify import AddFd, Response, SeccompNotif
 from seclude.model.seccomp import Out
-from seclude.model.uapi import FAULT
+from seclude.model.uapi import FAULT, Fault
 
 __all__ = ["Twin"]
 
@@ -110,7 +111,7 @@ class Twin:
                 os.dup2(fd, place, inheritable=True)
 
         program = c_program((Path(__file__).parent / "model_victim.c").read_text(), "-pthread")
-        options = {} if self.privileged else {"user": 65534, "group": 65534, "extra_groups": []}
+        options: dict[str, Any] = {} if self.privileged else {"user": 65534, "group": 65534, "extra_groups": []}
         self.main = subprocess.Popen([program], preexec_fn=places, close_fds=False, stdin=subprocess.DEVNULL, **options)
         for _, fd in [*high, *moved]:
             os.close(fd)
@@ -361,6 +362,7 @@ class Twin:
             id_, pid, _, nr, arch, _, *args = struct.unpack("=QIIiIQ6Q", bytes(buffer))
             if self.first_id is None:
                 self.first_id = id_ - notif.id
+            assert notif.data is not None
             model = (notif.id, self.who(notif.pid, False), notif.data.nr, notif.data.arch, notif.data.args)
             self.same("notification", model, ((id_ - self.first_id) % (1 << 64), self.who(pid, True), nr, arch, tuple(args)))
             return notif.id
@@ -417,10 +419,10 @@ def _in_arena(uargs, length):
     if isinstance(uargs, int):
         return 0, 4, struct.pack("=I", uargs)
     program = uargs.filter if isinstance(uargs, Fprog) else uargs
-    count = uargs.length if isinstance(uargs, Fprog) else length if length is not None else len(program)
+    count = uargs.length if isinstance(uargs, Fprog) else length if length is not None else len(uargs)
     if program is None:
         return 0, 4, struct.pack("=HxxxxxxQ", count, 0)
-    if program is FAULT:
+    if isinstance(program, Fault):
         return 0, 4, struct.pack("=HxxxxxxQ", count, _UNMAPPED)
     return 0, 4 | 256, struct.pack("=HxxxxxxQ", count, 16) + program.to_bytes()
 

@@ -21,7 +21,7 @@ from seclude.model.filter import Fprog
 from seclude.model.invariants import check
 from seclude.model.notify import seccomp_notify_ioctl, seccomp_notify_poll, seccomp_notify_release
 from seclude.model.seccomp import do_seccomp, prctl_seccomp
-from seclude.model.signals import exit_to_user_mode, send_signal
+from seclude.model.signals import exit_to_user_mode, ignored, send_signal
 from seclude.model.task import (
     Credentials,
     Exited,
@@ -68,7 +68,8 @@ def _bitmap_sizes(arch: str, version: Version) -> dict[int, int]:
     """SECCOMP_ARCH_NATIVE_NR and SECCOMP_ARCH_COMPAT_NR: one more than the last number of the table, by audit token. x32 has no bitmap."""
     native = find_arch(arch)
     members = [native, *(one for one in companions(native) if one.token != native.token)]
-    return {one.token: 1 + max(_numbers(one.name, version)) for one in members}
+    # Private calls of an architecture (arm's from 0xf0000 on) are no part of its table.
+    return {one.token: 1 + max(number for number in _numbers(one.name, version) if number < 0x10000) for one in members}
 
 
 class KernelModel:
@@ -219,8 +220,11 @@ class KernelModel:
         self.rest()
 
     def sigaction(self, task: Task, signal: int, how: str) -> None:
-        """sigaction(2): one of DEFAULT, IGNORE, CATCH, RESTART of `seclude.model.task`."""
+        """sigaction(2): one of DEFAULT, IGNORE, CATCH, RESTART of `seclude.model.task`. What waits and is ignored from now on is dropped, blocked or not."""
         task.process.handlers[signal] = how
+        if ignored(task, signal):
+            for one in task.process.threads:
+                one.pending = [info for info in one.pending if info.signo != signal]
 
     def wake_with(self, task: Task, info: Siginfo) -> None:
         """Queue a signal; a task in user mode begins to deliver it."""

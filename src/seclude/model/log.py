@@ -28,7 +28,7 @@ _ONLY_IF_REQUESTED = (SECCOMP_RET_TRAP, SECCOMP_RET_ERRNO, SECCOMP_RET_TRACE, SE
 
 
 class LogRecord(NamedTuple):
-    """An AUDIT_SECCOMP record: who, ``sig`` if it is killed, the call, and ``code``, the action without its data."""
+    """An AUDIT_SECCOMP record: whose process (``pid`` is the thread group), ``sig`` if it is killed, the call, and ``code``, the action without its data."""
 
     pid: int
     comm: str
@@ -54,7 +54,7 @@ def seccomp_log(kernel: KernelModel, task: Task, data: SeccompData, signr: int, 
         return None
     nr = data.nr & 0xFFFFFFFF
     record = LogRecord(
-        pid=task.tid, comm=task.comm, sig=signr, arch=data.arch, syscall=nr - (1 << 32) if nr >> 31 else nr,
+        pid=task.process.leader.tid, comm=task.comm, sig=signr, arch=data.arch, syscall=nr - (1 << 32) if nr >> 31 else nr,
         compat=int(data.arch != kernel.arch.token), ip=data.ip, code=action,
     )  # fmt: skip
     kernel.log.append(record)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from seclude.model.kernel import KernelModel
     from seclude.model.task import Task
 
-__all__ = ["exit_to_user_mode", "force_sig_info", "get_signal", "send_signal"]
+__all__ = ["exit_to_user_mode", "force_sig_info", "get_signal", "ignored", "send_signal"]
 
 _IGNORED = frozenset((SIGCHLD, SIGCONT, 23, 28))  # SIGURG, SIGWINCH
 _STOPS = frozenset((SIGSTOP, SIGTSTP, 21, 22))  # SIGTTIN, SIGTTOU
@@ -24,6 +24,12 @@ _CORE = frozenset((3, 4, SIGTRAP, 6, 7, 8, SIGSEGV, 24, 25, SIGSYS))
 def disposition(task: Task, signal: int) -> str:
     """What the process does with a signal."""
     return DEFAULT if signal in (SIGKILL, SIGSTOP) else task.process.handlers.get(signal, DEFAULT)
+
+
+def ignored(task: Task, signal: int) -> bool:
+    """Whether the process would not notice it (sig_handler_ignored)."""
+    how = disposition(task, signal)
+    return how == IGNORE or (how == DEFAULT and signal in _IGNORED)
 
 
 def send_signal(kernel: KernelModel, task: Task, info: Siginfo, *, group: bool = False) -> None:
@@ -47,7 +53,7 @@ def send_signal(kernel: KernelModel, task: Task, info: Siginfo, *, group: bool =
         return
     how = disposition(task, signal)
     blocked = signal in task.blocked
-    if not blocked and task.tracer is None and (how == IGNORE or (how == DEFAULT and signal in _IGNORED)):
+    if not blocked and task.tracer is None and ignored(task, signal):
         return
     fatal = how == DEFAULT and signal not in _IGNORED | _STOPS | _CORE
     if fatal and not blocked and task.tracer is None and task.process.group_exit_code is None:

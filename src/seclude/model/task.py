@@ -311,6 +311,8 @@ def _leave(kernel: KernelModel, task: Task, code: int) -> None:
     task.exiting = True
     task.exit_code = code
     process.live -= 1
+    if process.live == 0 and process.group_exit_code is None and kernel.version.has("last_status"):
+        process.group_exit_code = code  # synchronize_group_exit
     kernel.tell(f"{kernel.name(task)} ends ({_code_text(code)})")
     if kernel.version.has("release_at_exit"):
         seccomp_filter_release(kernel, task)
@@ -325,6 +327,11 @@ def _leave(kernel: KernelModel, task: Task, code: int) -> None:
     task.exited = True
     if not task.is_leader and task.tracer is None:
         release_task(kernel, task)
+    if process.zombie:
+        # forget_original_parent: whoever is left behind belongs to the machine's first process, which is not modelled.
+        for other in kernel.tasks:
+            if other.process.parent is process:
+                other.process.parent = None
     if process.zombie and process.parent is not None and not process.parent.zombie:
         kernel.send_signal(process.parent.leader, Siginfo(SIGCHLD))
 
