@@ -4,13 +4,17 @@ import contextlib
 import os
 import socket
 import struct
+import subprocess
+import sys
 import tempfile
 import threading
 from pathlib import Path
 
 import pytest
 
-from run_support import c_program, public, python, run, who
+import support
+from run_support import c_program, gone, public, python, run, who
+from seclude.kernel import proc
 
 pytestmark = pytest.mark.live
 
@@ -303,3 +307,58 @@ os._exit(0)
         ran = run(python(), "-c", program, str(slow), str(quick), options=("--connect", f"{HOST}:{slow}", "--connect", f"{HOST}:{quick}"))
     assert ran.done.stdout == "done\n", str(ran.done)
     assert ran.report["code"] == 0
+
+
+def test_what_is_granted_answers_as_without_a_broker():
+    """The same tries without Seclude: what was not denied came out the same."""
+    where = directory()
+    first, datagrams = reserved(4)
+    port = first.getsockname()[1]
+    script = where / "victim.py"
+    script.write_text(VICTIM)
+    with first, datagrams, local(where / "granted") as granted, local(where / "secret") as secret, serving(first, granted, secret):
+        done = support.run([python(), str(script), str(port), str(where)])
+    assert done.status == 0, str(done)
+    native = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    expected = dict(line.replace("PORT1", str(port + 1)).split(" ", 1) for line in EXPECTED.strip().splitlines())
+    denied = {name for name, result in expected.items() if result in ("EACCES", "EPERM")}
+    # getsockname() of a local socket that the broker bound shows the last part of its path; that is all the victim prints.
+    assert {name: result for name, result in native.items() if name not in denied} == {
+        name: result for name, result in expected.items() if name not in denied
+    }
+
+
+@pytest.mark.parametrize("nobody", who())
+def test_a_supervisor_that_is_killed_in_the_middle(nobody):
+    """Its target waits in a connect that the broker makes: it ends, and is never connected."""
+    program = "import os, socket, sys\nprint(os.getpid(), flush=True)\nsocket.create_connection(('127.0.0.1', int(sys.argv[1])))\nprint('connected', flush=True)\n"
+    with socket.socket() as full, contextlib.ExitStack() as waiting:
+        full.bind((HOST, 0))
+        full.listen(0)
+        for _ in range(4):
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        port = str(full.getsockname()[1])
+        interpreter = python() if nobody else sys.executable
+        child = support.start(
+            [interpreter, "-m", "seclude", "run", "--connect", f"{HOST}:{port}", "--", python(), "-c", program, port],
+            nobody=nobody, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert child.stdout is not None
+        target = int(child.stdout.readline())
+        handle = os.pidfd_open(target)
+        try:
+            # In the call: the supervisor has a thread for it, and this one has another.
+            status = proc.status(target)
+            assert status is not None
+            parent = status.parent or 0
+            assert parent > 1
+            while len(proc.threads(parent)) < 3:
+                os.sched_yield()
+            os.kill(parent, 9)
+            assert gone(handle)
+        finally:
+            os.close(handle)
+        rest = child.communicate(timeout=support.PATIENCE)[0]
+        assert b"connected" not in rest
