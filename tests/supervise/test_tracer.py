@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ class Machine:
 
 class Trace:
     def __init__(self, tmp_path, **options):
-        self.machine = Machine()
+        self.machine: Any = Machine()
         self.path = tmp_path / "trace"
         self.output = Output(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), colour=options.pop("colour", False))
         self.tracer = Tracer(self.machine, self.output, Wanted(options.pop("wanted", "!")), reader=self.machine, **options)
@@ -214,7 +215,7 @@ def test_an_empty_table_divides_by_nothing():
 def test_denied_calls_stand_in_place_where_they_are_wanted(tmp_path):
     trace = Trace(tmp_path, wanted="mkdir")
     trace.machine.memory[0x5000] = b"/x\0"
-    nr = X86_64.number
+    nr = X86_64.calls().__getitem__
     text = trace.tracer.denied(100, X86_64.token, nr("mkdir"), (0x5000, 0o755, 0, 0, 0, 0))
     assert text == 'mkdir("/x", 0755)'
     assert trace.tracer.denied(100, X86_64.token, nr("rmdir"), (0x5000, 0, 0, 0, 0, 0)) is None

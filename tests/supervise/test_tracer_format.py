@@ -17,7 +17,7 @@ A, B, C = 0x5000, 0x6000, 0x7000
 
 def shown(name, *args, memory=None, result=0, before=None, of=X86_64):
     """The whole line of a call, without padding; ``before`` is the memory at its beginning, where that was another."""
-    held = {}
+    held: dict[int, bytes] = {}
 
     def copy(_, address, size):
         for start, raw in held.items():

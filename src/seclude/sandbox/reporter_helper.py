@@ -22,8 +22,7 @@ _STOPS = (19, 20, 21, 22)
 _CALL_STOP = 0x85
 #: distinct calls that are shown; further ones are only counted
 _KINDS = 200
-#: TRACESYSGOOD, and OBSERVE without the event at exit
-_OPTIONS = ptrace.TRACE_CALLS
+_OPTIONS = ptrace.OBSERVE | ptrace.TRACE_CALLS
 
 
 def main(words: Sequence[str]) -> None:
@@ -53,7 +52,7 @@ def main(words: Sequence[str]) -> None:
 class Helper:
     """One program's: ``answer`` is the errno for trapped calls, 0 to end the program; ``traceback`` lets SIGSYS through to the program's handler."""
 
-    __slots__ = ("_alive", "_answer", "_fd", "_kernel", "_leaving", "_names", "_pid", "_places", "_seen", "_silent", "_traceback")
+    __slots__ = ("_alive", "_answer", "_fd", "_kernel", "_leaving", "_names", "_pid", "_places", "_seen", "_silent", "_told", "_traceback")
 
     def __init__(self, pid: int, answer: int, traceback: bool, fd: int) -> None:
         self._pid = pid
@@ -67,6 +66,7 @@ class Helper:
         self._seen: set[tuple[str, str]] = set()
         self._names: dict[str, int] = {}
         self._silent = False
+        self._told = 0  # traps that the last summary counted
 
     def seize(self) -> None:
         """Every thread there is: new ones follow by themselves from the first on. OSError: the process cannot be traced."""
@@ -102,17 +102,23 @@ class Helper:
                 self._stop(tid, status >> 8 & 0xFF, status >> 16)
             except ProcessLookupError:
                 continue  # killed under us
-        if self._names:
-            self._say(
-                "seclude: the filter trapped: "
-                + ", ".join(f"{name} ({count}x)" if count > 1 else name for name, count in self._names.items())
-            )
+        self._summary()
+
+    def _summary(self) -> None:
+        """All names; said while the program itself is still there, for whoever waits for its end, and again only if its children trapped more."""
+        count = sum(self._names.values())
+        if count > self._told:
+            self._told = count
+            names = (f"{name} ({times}x)" if times > 1 else name for name, times in self._names.items())
+            self._say("seclude: the filter trapped: " + ", ".join(names))
 
     def _stop(self, tid: int, signal: int, event: int) -> None:
         if event == ptrace.EVENT_STOP and signal in _STOPS:
             ptrace.listen(tid)
             return
         if event:
+            if event == ptrace.EVENT_EXIT and tid == self._pid:
+                self._summary()
             ptrace.resume(tid)
             return
         if signal == _CALL_STOP:

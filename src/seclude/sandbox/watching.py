@@ -98,8 +98,9 @@ class Watching:
                 raise UsageError(f"--log-keep {keep}: expected a number of files, up to 1000")
             size = wanted.get("log_size")
             self.journal = Journal(wanted["log"], size=SIZE if size is None else size_of(size), keep=int(keep))
-            if self.tracer is not None:
-                self.tracer.log = self.log_call
+        tracer = self.tracer
+        if tracer is not None and self.journal is not None:
+            tracer.log = self.log_call
         run.record = Watched(self)
 
     def _trace(self, job: Job, wanted: dict[str, Any], run: Any) -> None:
