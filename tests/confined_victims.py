@@ -335,6 +335,8 @@ def files(place, scratch):
 
     attempt("read", lambda: read(place + "/open/it").decode())
     attempt("read beside", read, place + "/secret")
+    attempt("empty by reading", lambda: os.open(place + "/open/it", os.O_RDONLY | os.O_TRUNC))
+    attempt("read again", lambda: read(place + "/open/it").decode())
     attempt("write", write, scratch + "/new")
     attempt("write beside", write, place + "/open/new")
     attempt("make", os.mkdir, scratch + "/directory")

@@ -459,7 +459,7 @@ shutil.rmtree(scratch)
 """, nobody=nobody)  # fmt: skip
     assert said == [
         {
-            "read": "open", "read beside": "PermissionError", "write": 5, "write beside": "PermissionError", "make": None,
+            "read": "open", "read again": "open", "empty by reading": "PermissionError", "read beside": "PermissionError", "write": 5, "write beside": "PermissionError", "make": None,
             "link out": None, "read through it": "PermissionError", "rename": None, "remove": None, "list": ["made", "new"],
             "chmod": "PermissionError", "late import": "Fraction(1, 3)", "execute": "PermissionError", "make beside": "PermissionError",
         },

@@ -21,6 +21,7 @@ import sys
 from seclude.abi import native
 from seclude.errors import KernelError, UsageError
 from seclude.kernel import landlock
+from seclude.kernel.landlock import ACCESS_FS, ON_FILES, READ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,34 +29,18 @@ if TYPE_CHECKING:
 
 __all__ = ["rules", "ruleset"]
 
-# include/uapi/linux/landlock.h
-(
-    EXECUTE,
-    WRITE_FILE,
-    READ_FILE,
-    READ_DIR,
-    REMOVE_DIR,
-    REMOVE_FILE,
-    MAKE_CHAR,
-    MAKE_DIR,
-    MAKE_REG,
-    MAKE_SOCK,
-    MAKE_FIFO,
-    MAKE_BLOCK,
-    MAKE_SYM,
-) = (1 << bit for bit in range(13))
-REFER, TRUNCATE = 1 << 13, 1 << 14
-READ = READ_FILE | READ_DIR
-WRITE = READ | WRITE_FILE | REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | MAKE_SYM | REFER | TRUNCATE
-#: what makes sense for a file that is not a directory
-ON_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE
+#: what Landlock calls making, changing and removing, but for devices, sockets and pipes
+_CHANGING = ("write_file", "remove_dir", "remove_file", "make_dir", "make_reg", "make_sym", "refer", "truncate")
+WRITE = READ | sum(1 << ACCESS_FS.index(name) for name in _CHANGING)
+_ONE_FILE = sum(1 << ACCESS_FS.index(name) for name in ("read_file", "write_file"))
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo", "/etc/ld.so.cache", "/etc/localtime")
 
 _READING = "openat(flags & (O_ACCMODE | O_CREAT | O_TRUNC) == O_RDONLY)", "open(flags & (O_ACCMODE | O_CREAT | O_TRUNC) == O_RDONLY)"
+#: opening for reading with O_TRUNC empties a file, and Landlock before ABI 3 takes it for reading
 _WRITING = (
-    "openat",
-    "open",
+    "openat(flags & O_TRUNC == 0 or flags & O_ACCMODE != O_RDONLY)",
+    "open(flags & O_TRUNC == 0 or flags & O_ACCMODE != O_RDONLY)",
     "creat",
     "mkdirat",
     "mkdir",
@@ -89,8 +74,7 @@ def ruleset(read: Iterable[str], write: Iterable[str]) -> landlock.Ruleset:
             "read= and write= need Landlock, which this kernel lacks or has not enabled",
             "use a kernel with landlock in its lsm= list (5.13), or leave them out and let the policy deny opening files",
         )
-    bits = landlock.FS_BITS[max(known for known in landlock.FS_BITS if known <= version)]
-    handled = (1 << bits) - 1
+    handled = landlock.access_fs(version)
     scoped = landlock.SCOPE_ABSTRACT_UNIX_SOCKET | landlock.SCOPE_SIGNAL if version >= 6 else 0
     made = landlock.Ruleset(fs=handled, scoped=scoped)
     try:
@@ -101,7 +85,7 @@ def ruleset(read: Iterable[str], write: Iterable[str]) -> landlock.Ruleset:
         for path in _own():
             _allow(made, path, READ & handled, must=False)
         for path in DEVICES:
-            _allow(made, path, (READ_FILE | WRITE_FILE) & handled, must=False)
+            _allow(made, path, _ONE_FILE & handled, must=False)
     except BaseException:
         made.close()
         raise
