@@ -222,7 +222,7 @@ class Twin:
         value, seen, arena = found
         handled = actor.task.handled[before:]
         last = handled[-1] if handled else None
-        shown = (0, 0, 0, 0, 0, 0) if last is None else (last.signo, last.code, last.errno, last.syscall, last.arch, len(handled))
+        shown: tuple[int, ...] = (0, 0, 0, 0, 0, 0) if last is None else (last.signo, last.code, last.errno, last.syscall, last.arch, len(handled))
         if last is not None and last.signo != uapi.SIGSYS:
             shown, seen = (shown[0], shown[5]), (seen[0], seen[5])
         expected = model.value

@@ -680,7 +680,7 @@ def test_numbers_are_those_of_the_supervisors_pid_namespace(kernel):
     kernel.syscall(inner, "mkdir")
     far = kernel.give(boss, listener, outer)
     assert receive(kernel, outer, far).pid == inner.tid
-    assert list(inner.numbers.values())[0] == 1
+    assert next(iter(inner.numbers.values())) == 1
 
 
 def test_notifications_are_received_in_their_order(kernel):
@@ -693,7 +693,7 @@ def test_notifications_are_received_in_their_order(kernel):
 
 def test_a_supervisor_that_is_killed_leaves_nobody_hanging_unless_the_target_has_the_listener_too(kernel):
     # seccomp_unotify(2), NOTES: close the target's copy
-    task, boss, listener = supervised(kernel)
+    task, boss, _ = supervised(kernel)
     call = kernel.syscall(task, "mkdir")
     kernel.kill(boss, uapi.SIGKILL)
     assert call.value == -uapi.ENOSYS

@@ -18,6 +18,7 @@ def supervised(version, flags=0):
     kernel = KernelModel(version)
     target, boss = ready(kernel), kernel.process("boss")
     fd = kernel.seccomp(target, FILTER, LISTENER | flags, of(uapi.SECCOMP_RET_USER_NOTIF, "mkdir")).value
+    assert fd is not None
     listener = kernel.give(target, fd, boss)
     kernel.close(target, fd)
     return kernel, target, boss, listener
@@ -36,8 +37,8 @@ def user_notif(version):
 
 
 def answers_with_continue(version):
-    kernel, boss, listener, id, call = received(version)
-    value = kernel.ioctl(boss, listener, uapi.SECCOMP_IOCTL_NOTIF_SEND, Response(id, flags=1)).value
+    kernel, boss, listener, number, call = received(version)
+    value = kernel.ioctl(boss, listener, uapi.SECCOMP_IOCTL_NOTIF_SEND, Response(number, flags=1)).value
     assert value == (0 if call.ran else -uapi.EINVAL)
     return call.ran
 
@@ -61,8 +62,8 @@ def flag(value):
 
 def injects(flags):
     def ask(version):
-        kernel, boss, listener, id, call = received(version)
-        value = kernel.ioctl(boss, listener, uapi.SECCOMP_IOCTL_NOTIF_ADDFD, AddFd(id, 0, flags)).value
+        kernel, boss, listener, number, call = received(version)
+        value = kernel.ioctl(boss, listener, uapi.SECCOMP_IOCTL_NOTIF_ADDFD, AddFd(number, 0, flags)).value
         return value == 3 and (call.value == 3 if flags & uapi.SECCOMP_ADDFD_FLAG_SEND else call.state == "sleeping")
 
     return ask
@@ -78,9 +79,9 @@ def hangs_up(version):
 
 
 def id_valid_as_the_header_says(version):
-    kernel, boss, listener, id, _ = received(version)
-    assert kernel.ioctl(boss, listener, uapi.SECCOMP_IOCTL_NOTIF_ID_VALID_WRONG_DIR, id).value == 0, "the old command always works"
-    return kernel.ioctl(boss, listener, uapi.SECCOMP_IOCTL_NOTIF_ID_VALID, id).value == 0
+    kernel, boss, listener, number, _ = received(version)
+    assert kernel.ioctl(boss, listener, uapi.SECCOMP_IOCTL_NOTIF_ID_VALID_WRONG_DIR, number).value == 0, "the old command always works"
+    return kernel.ioctl(boss, listener, uapi.SECCOMP_IOCTL_NOTIF_ID_VALID, number).value == 0
 
 
 def checks_the_mode_before_the_listener(version):
@@ -142,6 +143,16 @@ def receives_nothing_from_nobody(version):
     return call.value == -uapi.ENOENT
 
 
+def tells_the_last_threads_status(version):
+    kernel = KernelModel(version)
+    leader = kernel.process()
+    other = kernel.clone_thread(leader)
+    kernel.exit(leader, 3)
+    kernel.exit(other, 5)
+    assert leader.process.status in (3 << 8, 5 << 8)
+    return leader.process.status == 5 << 8
+
+
 def cannot_block(nr):
     def ask(version):
         kernel = KernelModel(version)
@@ -168,6 +179,7 @@ SEEN = {
     "notif_flags": sets_flags,
     "release_at_exit": leaves_its_filters_at_exit,
     "recv_orphan": receives_nothing_from_nobody,
+    "last_status": tells_the_last_threads_status,
     "uretprobe": cannot_block(335),
     "uprobe": cannot_block(336),
 }
