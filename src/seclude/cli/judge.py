@@ -97,7 +97,10 @@ def _batch(judge: Judge, arguments: Arguments, directory: str) -> int:
 
     hints = not arguments.flag("no_hints")
     found = find_cases(directory)
-    judged = list(judge.each(((arguments.rest, case) for case in found), stop=arguments.flag("stop")))
+    judged = []
+    for one in judge.once(arguments.rest, found, stop=arguments.flag("stop")):
+        one.stdout = one.stderr = b""  # compared by now, and as large as the limit permits
+        judged.append(one)
     if arguments.flag("json"):
         sys.stdout.write(judge_report.cases_to_json(judge, arguments.rest, judged, len(found), hints=hints))
     else:

@@ -199,11 +199,16 @@ class Judge:
 
     def cases(self, command: Command, directory: str | os.PathLike[str], *, stop: bool = False) -> Iterator[Judgement]:
         """Judge ``command`` on every case of a directory (`find_cases`); as `each`."""
-        found = find_cases(directory)
+        yield from self.once(command, find_cases(directory), stop=stop)
+
+    def once(self, command: Command, cases: Sequence[Case], *, stop: bool = False) -> Iterator[Judgement]:
+        """Judge ``command`` on each of ``cases``, and close each when its verdict is known: only as many are in memory as are under way."""
         try:
-            yield from self.each(((command, case) for case in found), stop=stop)
+            for judged, case in zip(self.each(((command, case) for case in cases), stop=stop), cases, strict=False):
+                case.close()
+                yield judged
         finally:
-            for case in found:
+            for case in cases:
                 case.close()
 
 
