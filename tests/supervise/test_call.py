@@ -259,3 +259,31 @@ def test_an_async_function_needs_no_threads():
     assert Handler(decide, ("read",)).is_async
     with pytest.raises(UsageError, match="async"):
         Handler(decide, ("read",), threads=True)
+
+
+def test_what_was_read_as_a_whole_can_be_given_back_and_anything_else_is_more():
+    raw = b"\x02\0\0\x50\xc0\0\2\1" + bytes(8)
+    kernel = Memory({0x1000: raw, 0x2000: b"/etc\0"})
+    one = call("connect", 3, 0x1000, 16, kernel=kernel)
+    one.sockaddr("addr")
+    kernel.memory[0x1000] = bytes(16)
+    assert one.copy(0x1000, 16) == raw  # the same copy, for who acts on it
+    with pytest.raises(ValueError, match="once only"):
+        one.copy(0x1000, 12)
+    assert one.reads
+    assert not one.reads_more
+    one.copy(0x2000, 4)
+    assert one.reads_more
+    for look in (
+        lambda one: one.sockaddr("addr", 8),
+        lambda one: one.describe(),
+        lambda one: one.cwd,
+        lambda one: one.bytes("addr", 2),
+    ):
+        other = call("connect", 3, 0x1000, 16, kernel=kernel)
+        look(other)
+        assert other.reads_more
+    path = call("chdir", 0x2000, kernel=kernel)
+    assert path.path("path") == "/etc"
+    assert path.path_at(0x2000) == b"/etc"
+    assert not path.reads_more

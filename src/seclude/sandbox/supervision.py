@@ -19,6 +19,7 @@ from seclude.supervise.handlers import Handler
 from seclude.supervise.notify_engine import GIVES, Attendant
 from seclude.supervise.plain import with_trace, without_trace
 from seclude.supervise.router import Router, expand
+from seclude.supervise.verdict import Allow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from seclude.supervise.notifications import Start
     from seclude.supervise.observer import Calls
     from seclude.supervise.ptrace_engine import PtraceEngine
+    from seclude.supervise.router import Performer
     from seclude.supervise.verdict import Verdict
 
 __all__ = ["Supervision", "architectures", "build", "choose", "choose_engine", "gives", "load_handlers", "refuse_unreachable"]
@@ -69,7 +71,13 @@ class Supervision:
         self._ptrace: PtraceEngine | None = None
         self._forwarder: Forwarder | None = None
         self._remote = {(token, nr) for token, nr in run.job.supervision.get("remote", ())}
-        self.router = Router(self.handlers, architectures(run.job.artifact), gives=gives(engine), engine=engine)
+        self.router = Router(
+            self.handlers,
+            architectures(run.job.artifact),
+            gives=gives(engine),
+            engine=engine,
+            performers=_performers(self.handlers, engine),
+        )
         if self._remote:
             self._forwarder = _forwarder(run, self._remote.intersection(self.router.calls))
         if engine == "ptrace":
@@ -103,11 +111,10 @@ class Supervision:
         run = self._run
         if self._ptrace is not None:
             run.poll.register(self._ptrace.wake, select.POLLIN)
-            return
-        if self._forwarder is not None:
+        elif self._forwarder is not None:
             self._forwarder.listener(run.listener)
             run.responder.attend = self._attend
-        if self.handlers:
+        if self.handlers and self._ptrace is None:
             pool = None if self.brokers is None else self.brokers.pool()
             if pool is None and _names_files(run.job.supervision):
                 from seclude.supervise.files import threads
@@ -208,6 +215,19 @@ def _forwarder(run: Any, twice: set[tuple[int, int]]) -> Forwarder:
             raise KernelError("the host of this run's handlers is gone")
         (run.job.supervision["channel"],) = passed  # kept, should the run be started a second time
     return Forwarder(run.job.supervision["channel"], run.poll)
+
+
+def _performers(handlers: Iterable[Handler], engine: str) -> dict[str, Performer]:
+    """What does calls that are allowed after a look at what they name. The ptrace engine has no way to give a descriptor."""
+    from seclude.abi.prototypes import prototype
+
+    words = {name for one in handlers if Allow in one.may for name in expand(one)}
+    shapes = [prototype(abi.native(), name) for name in words]
+    if engine != "notify" or not any(one.kind in ("path", "sockaddr") for shape in shapes if shape is not None for one in shape.parameters):
+        return {}
+    from seclude.supervise.perform import performers
+
+    return performers(words)
 
 
 def gives(engine: str) -> frozenset[type[Verdict]]:

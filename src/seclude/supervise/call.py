@@ -149,7 +149,7 @@ class Call:
 
     __slots__ = (
         "_address", "_argv", "_bytes", "_iovecs", "_links", "_path", "_prototype", "_raw_path", "_status", "_waiting", "arch", "data", "ip", "kernel", "nr",
-        "raw", "reads", "tid", "token", "written",
+        "raw", "reads", "reads_more", "tid", "token", "written",
     )  # fmt: skip
 
     def __init__(
@@ -164,6 +164,8 @@ class Call:
         self.data = data
         self.arch = architecture(token, nr)
         self.reads = False
+        #: whether something was read that nobody can be given back as it was: more than paths and addresses as a whole
+        self.reads_more = False
         self.written: list[tuple[int, Raw]] = []
         self._waiting = waiting
         self._status: Status | None = None
@@ -234,7 +236,7 @@ class Call:
     @property
     def cwd(self) -> str | None:
         """The process's current directory, or None. Another thread may change it the next instant: it counts as a read."""
-        self.reads = True
+        self.reads = self.reads_more = True
         return self._link("cwd")
 
     def _link(self, name: str) -> str | None:
@@ -270,6 +272,8 @@ class Call:
 
             if length is None:
                 length = self._count_after(name)
+            else:
+                self.reads_more = True  # it need not be what the call itself would read
             if not 0 <= length <= _ADDRESS:
                 raise Unreadable(errno.EINVAL, f"an address of {length} bytes")  # net/socket.c, move_addr_to_kernel
             raw = None if address == 0 else self._read(address, length)
@@ -279,6 +283,7 @@ class Call:
     def argv(self, name: str | int) -> list[str]:
         """The words of a NULL-terminated array of strings (argv, envp); empty for NULL. Raises `Unreadable`, also E2BIG beyond 4096 words or 1 MiB."""
         address = self._pointer(name)
+        self.reads_more = True
         if address not in self._argv:
             words: list[str] = []
             room, size = _BYTES_MOST, self._pointer_size
@@ -301,6 +306,7 @@ class Call:
         Raises `Unreadable`, also EINVAL for more than 1024 buffers.
         """
         address = self._pointer(name)
+        self.reads_more = True
         if address not in self._iovecs:
             count, size = self._count_after(name), self._pointer_size
             if not 0 <= count <= _IOV_MAX:
@@ -318,6 +324,7 @@ class Call:
     def bytes(self, name: str | int, size: int) -> builtins.bytes:
         """The first ``size`` bytes that a parameter points to; asked again, what was read the first time. Raises `Unreadable`, also where fewer can be read."""
         address = self._pointer(name)
+        self.reads_more = True
         known = self._bytes.get(address)
         if known is None or len(known) < size:
             if known is not None:
@@ -326,7 +333,16 @@ class Call:
         return known[:size]
 
     def copy(self, address: int, size: int) -> Raw:
-        """``size`` bytes at an address that was found in other memory, such as a structure; not kept, so ask for each once. Raises `Unreadable` and `Gone`."""
+        """``size`` bytes at an address that was found in other memory, such as a structure; not kept, so ask for each once. Raises `Unreadable` and `Gone`.
+
+        Of an address that `sockaddr` read it is that copy.
+        """
+        known = self._address.get(address)
+        if known is not None:
+            if len(known.raw) != size:
+                raise ValueError(f"{size} bytes asked for at an address of which {len(known.raw)} were read: memory is read once only")
+            return known.raw
+        self.reads_more = True
         return self._read(address, size)
 
     # -- what the call is answered with
@@ -365,7 +381,7 @@ class Call:
         """The call as strace(1) would print it, with what its pointers show. It counts as a read."""
         from seclude.supervise.describe import describe
 
-        self.reads = True
+        self.reads = self.reads_more = True
         text = describe(self.kernel, self.tid, self.token, self.nr, self.raw)[2]
         self._check()
         return text

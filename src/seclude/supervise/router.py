@@ -163,7 +163,7 @@ class Router:
     def _allowed(self, decided: Decided, call: Call) -> Decided:
         if not call.reads:
             return decided
-        performer = self.performers.get(call.name)
+        performer = None if call.reads_more else self.performers.get(call.name)
         if performer is not None:
             return Decided(Emulate(performer), decided.handler, may=decided.may)
         return Decided(

@@ -39,8 +39,8 @@ class Verdict:
 class Allow(Verdict):
     """Let the kernel run the call.
 
-    Not after the handler looked at the target's memory: what it saw can be another the next instant, when the kernel looks. Such an Allow is refused
-    (the call is denied with EPERM, and reported); answer with `Emulate` or `Inject` instead, which act on the copy that was decided on.
+    Not after the handler looked at the target's memory: what it saw can be another the next instant, when the kernel looks. Then the supervisor does the call
+    itself, on the copy that was decided on, where it can (`seclude.supervise.perform`), and else the call is denied with EPERM, and reported.
     """
 
     __slots__ = ()
