@@ -85,3 +85,13 @@ def test_every_damage_is_found(damage):
     assert violations(kernel)
     with pytest.raises(InternalError, match="impossible"):
         check(kernel)
+
+
+@pytest.mark.parametrize("name", ["tree", "notify", "interrupted", "tsync"])
+def test_the_pictures_of_the_documentation_are_what_the_model_draws(name):
+    from seclude.model.draw import svg
+    from seclude.model.gallery import pictures
+    from support import ROOT
+
+    kept = (ROOT / "docs" / "explanation" / "images" / f"{name}.svg").read_text(encoding="utf-8")
+    assert kept == svg(pictures(name)), f"draw it again: seclude model --draw {name} --format svg -o docs/explanation/images/{name}.svg"
