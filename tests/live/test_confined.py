@@ -419,7 +419,7 @@ with seclude.confined("compute", reuse=True)(victims.either) as either:
     values.append(either("echo"))
 print(json.dumps(values))
 """)
-    assert said == ["echo", "echo", ["KernelError", "the confined function's template was killed"], "echo"]
+    assert said == ["echo", "echo", ["KernelError", "the confined function was closed meanwhile"], "echo"]
 
 
 def test_recursion_stays_in_the_worker():
@@ -626,6 +626,29 @@ with seclude.confined("compute", warm=victims.disturb_the_start, workers=2)(vict
     print(json.dumps([[denial.text for denial in add.run(1).denials] for _ in range(4)]))
 """)
     assert said == [['mkdir("/denied", 0777)']] * 4
+
+
+def test_closing_ends_what_is_at_work():
+    said = python("""
+import threading
+either = seclude.confined("compute", timeout=60)(victims.either)
+found = []
+def work():
+    try:
+        either("forever")
+    except SecludeError as error:
+        found.append(type(error).__name__)
+thread = threading.Thread(target=work)
+thread.start()
+while either._pool is None or not any(worker.used for worker in list(either._pool._alive)):
+    os.sched_yield()
+either.close()
+thread.join()
+found += [either("echo")]
+either.close()
+print(json.dumps(found + children()))
+""")
+    assert said == ["KernelError", "echo"]
 
 
 def test_a_host_that_closes_every_descriptor_starts_anew_and_leaves_what_took_their_numbers():

@@ -17,7 +17,7 @@ import os
 import sys
 from functools import update_wrapper
 
-from seclude.errors import InputError, KernelError, UsageError, printable
+from seclude.errors import InputError, KernelError, PolicyError, UsageError, printable
 from seclude.sandbox import confined_pool as _pool
 from seclude.sandbox.limits import read_bytes, read_count, read_seconds
 from seclude.sandbox.plain import PlainError, decode, encode
@@ -201,6 +201,7 @@ class Confined:
         self.options = options
         self._pool: _pool.Pool | None = None
         self._artifact: Any = None
+        self._policy: Policy | None = None
         self._explained: dict[tuple[object, ...], tuple[str, str, str]] = {}
 
     def __repr__(self) -> str:
@@ -335,7 +336,8 @@ class Confined:
         """Why a worker is gone, or never was there."""
         if not report:
             return KernelError(
-                "the confined function's template was killed, and its workers with it", "see who sends SIGKILL, or the kernel's log"
+                "the confined function was closed meanwhile, or its template was killed, and its workers with it",
+                "see who sends SIGKILL, or the kernel's log",
             )
         if report["failure"] is not None:
             text, remedy, number = report["failure"]
@@ -381,12 +383,23 @@ class Confined:
         if fresh:
             from seclude.sandbox.explain import explain
 
-            explain(fresh, self._artifact, None if isinstance(self.policy, (str, os.PathLike)) or self._artifact.overrides else self.policy)
+            explain(fresh, self._artifact, self._text())
             if len(self._explained) > 1000:
                 self._explained.clear()
             for denial in fresh:
                 self._explained[(denial.token, denial.nr, denial.value, denial.args)] = denial.rule, denial.reason, denial.suggestion
         return found
+
+    def _text(self) -> Policy | None:
+        """The policy as it was compiled, read once: a hostile function can make as many kinds of denied call as it likes."""
+        if self._policy is None:
+            from seclude.sandbox.explain import policy_of
+
+            try:
+                self._policy = policy_of(self._artifact)
+            except PolicyError:
+                return None if isinstance(self.policy, (str, os.PathLike)) or self._artifact.overrides else self.policy
+        return self._policy
 
     # -- starting -------------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ import atexit
 import errno
 import os
 import select
+import struct
 import sys
 import time
 import weakref
@@ -25,6 +26,7 @@ from seclude.errors import KernelError
 from seclude.kernel.signals import csignal
 from seclude.sandbox import wire
 from seclude.sandbox.confined_worker import ANSWER, CALL, GREETING, HELLO
+from seclude.sandbox.plain import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -309,7 +311,8 @@ class Pool:
                 try:
                     if _which(self._control) != self._made:
                         raise OSError(errno.EBADF, "its socket was closed")
-                    wire.pass_descriptors(self._control, descriptors)
+                    rights = _socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack(f"={len(descriptors)}i", *descriptors)
+                    self._control.sendmsg([b"w"], [rights], _socket.MSG_NOSIGNAL)
                     return
                 except OSError as error:
                     self._stop()
@@ -333,7 +336,8 @@ class Pool:
                 setsigmask=[csignal.SIGINT, csignal.SIGQUIT, csignal.SIGHUP, csignal.SIGTERM],
                 setsigdef=everything,
             )
-            wire.transmit(control.fileno(), self.recipe)
+            recipe = encode(self.recipe, 1 << 40)
+            control.sendall(len(recipe).to_bytes(8, "little") + recipe, _socket.MSG_NOSIGNAL)
         except OSError as error:
             control.close()
             raise KernelError(
