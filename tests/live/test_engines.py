@@ -274,3 +274,14 @@ def test_seclude_in_seclude(under, victim, nobody):
     assert ran.done.stdout.splitlines() == ["12 1212 0", "11 -1 13", "15 1515 0"], str(ran.done)
     ran = under(*command, "slow", "34", **outer)
     assert ran.done.stdout == "34 -1 18\n", str(ran.done)
+
+
+@pytest.mark.parametrize("engine", ["ptrace"])
+def test_a_trace_shows_what_was_asked_for_while_handlers_decide(under, victim):
+    ran = under(victim, "verdicts", "12", "11", "15", options=("--trace", "getpgid"))
+    told = [line.split() for line in ran.done.stderr.splitlines() if line.startswith("getpgid(")]
+    ended = [(words[0], words[2]) for words in told if "=" in words]
+    assert ended == [("getpgid(12)", "1212"), ("getpgid(11)", "-1"), ("getpgid(15)", "1515")], str(ran.done)
+    ran = under(victim, "verdicts", "12", "11", "15", options=("--trace", "brk"))
+    assert "getpgid(" not in ran.done.stderr[: ran.done.stderr.rindex("\n{")], str(ran.done)
+    assert "12 1212 0\n" in ran.done.stdout

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from seclude.abi import native
 from seclude.kernel import calls
-from seclude.supervise.observer import LEAVE
+from seclude.supervise.observer import GO, LEAVE
 from seclude.supervise.tracer_format import find
 from seclude.supervise.tracer_memory import View, signal_name
 from seclude.supervise.tracer_signals import signal_text
@@ -127,6 +127,8 @@ class Tracer:
         """See `seclude.supervise.observer.Calls`."""
         nr, token, _, args, _ = call
         form = find(token, nr)
+        if form.name not in self.wanted:  # it stops for handlers
+            return GO
         if self.counts is not None:
             self.counts.begin(tid)
             if self.log is None:
@@ -173,7 +175,7 @@ class Tracer:
         self._event(tid, f"--- {signal_text(arch, signal, self._kernel.signal_info(tid))} ---", "signal")
 
     def stopped(self, tid: int, signal: int) -> None:
-        """A group stop."""
+        """See `seclude.supervise.observer.Calls`."""
         self._event(tid, f"--- stopped by {signal_name(native(), signal)} ---", "signal")
 
     def began(self, tid: int, parent: int) -> None:  # noqa: ARG002 - the protocol's
