@@ -154,6 +154,19 @@ def connect():
     socket.socket(socket.AF_INET, socket.SOCK_STREAM)
 
 
+def leave_daemons():
+    """Processes that left the session, and whose parent is gone; their numbers."""
+    reader, writer = os.pipe()
+    for _ in range(3):
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                os.write(writer, struct.pack("i", os.getpid()))
+                time.sleep(3600)
+            os._exit(0)
+    return [struct.unpack("i", os.read(reader, 4))[0] for _ in range(3)]
+
+
 def start_processes():
     made = []
     for _ in range(3):

@@ -628,6 +628,24 @@ with seclude.confined("compute", warm=victims.disturb_the_start, workers=2)(vict
     assert said == [['mkdir("/denied", 0777)']] * 4
 
 
+@pytest.mark.parametrize("nobody", who())
+@pytest.mark.parametrize("reuse", [False, True])
+def test_daemons_end_with_their_worker(nobody, reuse):
+    said = python("""
+import time
+policy = seclude.parse("default allow\\nerrno(EPERM) ptrace\\n")
+with seclude.confined(policy, reuse=sys.argv[1] == "True")(victims.leave_daemons) as leave:
+    pids = leave()
+    if sys.argv[1] == "True":
+        leave._pool.drop(leave._pool.take())
+    until = time.monotonic() + 20
+    while any(os.path.exists(f"/proc/{pid}") for pid in pids) and time.monotonic() < until:
+        os.sched_yield()
+    print(json.dumps([len(pids), [os.path.exists(f"/proc/{pid}") for pid in pids]]))
+""", str(reuse), nobody=nobody)  # fmt: skip
+    assert said == [3, [False] * 3]
+
+
 def test_closing_ends_what_is_at_work():
     said = python("""
 import threading
