@@ -73,7 +73,7 @@ bench: $(VENV)/.stamp-package
 	-$(BIN)/python benchmarks/filters.py
 
 soak: $(VENV)/.stamp-develop
-	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n $(JOBS) tests/property tests/fuzz
+	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n $(JOBS) tests/property tests/fuzz tests/live/test_model_differential.py
 	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n $(JOBS) -m soak tests/live
 
 clean:
