@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 
@@ -327,3 +328,45 @@ def test_where_in_a_static_program_and_in_memory_without_a_file():
     first, second = (denial["where"] for denial in ran.denials)
     assert re.fullmatch(r"c[0-9a-f]+\+0x[0-9a-f]+ \(syscall\+0x[0-9a-f]+\)", first), first
     assert second == "[anonymous memory]+0x7"
+
+
+def test_group_stops_are_said():
+    program = c_program(
+        """
+        #include <signal.h>
+        #include <sys/wait.h>
+        #include <unistd.h>
+        int main(void) {
+            pid_t child = fork();
+            if (child == 0) { raise(SIGSTOP); _exit(3); }
+            int s; waitpid(child, &s, WUNTRACED); kill(child, SIGCONT); waitpid(child, &s, 0); return 0;
+        }
+        """
+    )
+    done, lines = ours(program, options=("--trace", "wait4"))
+    assert done.status == 0
+    text = "\n".join(plain("\n".join(lines)))
+    assert "--- stopped by SIGSTOP ---" in text
+    assert "[{WIFSTOPPED(s) && WSTOPSIG(s) == SIGSTOP}], WSTOPPED, NULL) = PID" in text
+    assert "--- SIGCONT {si_signo=SIGCONT, si_code=SI_USER, si_pid=PID, si_uid=0} ---" in text.replace(f"si_uid={os.getuid()}", "si_uid=0")
+    assert "+++ exited with 3 +++" in text
+
+
+def test_from_python_a_run_is_traced_logged_and_placed():
+    place = public()
+    code = f"""
+import json, seclude
+result = seclude.run(["/bin/mkdir", "/tmp/x"], policy=seclude.parse("default allow\\nerrno(EPERM) ptrace\\nerrno(EACCES) mkdir"), capture=True,
+    trace="mkdir,openat", trace_file={str(place / "library-trace")!r}, log={str(place / "library-log")!r}, where=True)
+print(result.denials[0].where)
+print(open({str(place / "library-trace")!r}).read().count("openat("))
+print([json.loads(line)["event"] for line in open({str(place / "library-log")!r})][-2:])
+try: seclude.run(["true"], trace_file="/tmp/x")
+except seclude.UsageError as error: print(error)
+"""
+    done = support.run_python(code)
+    where, count, events, wrong = done.stdout.splitlines()[:4]
+    assert re.fullmatch(r"libc\.so\.6\+0x[0-9a-f]+ \(mkdir\+0x[0-9a-f]+\)", where), str(done)
+    assert int(count) > 1
+    assert events.endswith("'end']"), str(done)
+    assert wrong.startswith("run: trace_file=")

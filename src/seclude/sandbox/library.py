@@ -49,6 +49,10 @@ def run(
     write: Iterable[str | os.PathLike[str]] = (),
     hide: Iterable[str | os.PathLike[str]] = (),
     runtime: bool = True,
+    trace: str | None = None,
+    trace_file: str | os.PathLike[str] | None = None,
+    log: str | os.PathLike[str] | None = None,
+    where: bool = False,
     on_loaded: Callable[[str], object] | None = None,
 ) -> Result:
     """Run ``command`` under ``policy`` and wait until it, and every process that it started, has ended.
@@ -64,6 +68,8 @@ def run(
     ``"unix:/run/x"``); either closes every other address. ``programs``: the files that it may execute besides the command itself; None: any.
     ``read``, ``write``: files, directories and globs that the program may read, or also change; either closes all other files but what programs need to run
     (``runtime=False``: even that). ``hide``: what does not exist for it, whatever is granted.
+    ``trace`` names calls (``"openat,@network-io"``, ``"all"``, ``"!futex"``) that are printed as they happen, to ``trace_file`` or stderr; ``log`` is a file that every
+    decision is added to; ``where`` has each denial say where in the program it was made.
     ``on_loaded`` is called with one line on what was put in force, once it is; the logger ``seclude`` gets it too if logging is imported.
 
     Returns a `Result`, whatever the program did; its denials are explained. Raises `PolicyError`, `UsageError`, and
@@ -96,6 +102,13 @@ def run(
 
         brokered |= asked(files) | {"runtime": runtime}
         extra += policy_rules()
+    watch = {"trace": trace, "trace_file": _absolute(trace_file), "log": _absolute(log), "where": where}
+    if any(watch.values()):
+        brokered["watch"] = {name: value for name, value in watch.items() if value}
+    if trace is not None:
+        extra.append(("trace", trace))
+    elif trace_file is not None:
+        raise UsageError("run: trace_file= says where to, but not what", 'name calls: trace="openat", or trace="all"')
     artifact = prepare(policy, rules=extra)
     environment = dict(os.environb) if env is None else {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
     job = Job(
@@ -149,6 +162,10 @@ def _directory(cwd: str | os.PathLike[str] | None) -> bytes:
         return os.path.join(os.getcwdb(), wanted) if wanted else os.getcwdb()
     except OSError as error:
         raise UsageError(f"run: the current directory cannot be named: {error.strerror}", "give cwd= an absolute path") from None
+
+
+def _absolute(path: str | os.PathLike[str] | None) -> str | None:
+    return None if path is None else os.path.abspath(path)
 
 
 def _umask() -> int:

@@ -48,6 +48,9 @@ if TYPE_CHECKING:
         def signalled(self, tid: int, signal: int) -> None:
             """A signal is about to be delivered."""
 
+        def stopped(self, tid: int, signal: int) -> None:
+            """The thread entered a group stop because of this signal, and stays in it."""
+
         def began(self, tid: int, parent: int) -> None:
             """A new process or thread, before its first instruction (the main process: when it is seized).
 
@@ -157,6 +160,8 @@ class Observer:
         if event == ptrace.EVENT_STOP:
             if signal in _STOPS:
                 self.kernel.listen(tid)
+                if self.calls is not None:
+                    self.calls.stopped(tid, signal)
                 if tid == self.main:
                     self.stopped(tid, signal)
                 return
@@ -275,6 +280,11 @@ class Together:
         """See `Calls`."""
         for one in self.members:
             one.signalled(tid, signal)
+
+    def stopped(self, tid: int, signal: int) -> None:
+        """See `Calls`."""
+        for one in self.members:
+            one.stopped(tid, signal)
 
     def began(self, tid: int, parent: int) -> None:
         """See `Calls`."""

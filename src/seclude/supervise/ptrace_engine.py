@@ -137,6 +137,9 @@ class PtraceEngine:
     def signalled(self, tid: int, signal: int) -> None:
         """See `observer.Calls`: signals are delivered as they are."""
 
+    def stopped(self, tid: int, signal: int) -> None:
+        """See `observer.Calls`."""
+
     def began(self, tid: int, parent: int) -> None:
         """See `observer.Calls`."""
 
