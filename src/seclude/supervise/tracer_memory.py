@@ -641,7 +641,8 @@ def _events(arch: Architecture, count: str) -> Decode:
 
 def descriptors(view: View, address: int, count: int) -> list[int] | None:
     """The members of an fd_set; little endian architectures, whatever the size of a word."""
-    size = (min(count, 1 << 16) + 7) // 8
+    count = min(count, 1 << 16)  # the target's number
+    size = (count + 7) // 8
     raw = view.copy(view.tid, address, size)
     if raw is None:
         return None
