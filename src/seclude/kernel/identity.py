@@ -15,7 +15,7 @@ import ctypes
 import os
 
 from seclude.errors import KernelError
-from seclude.kernel import capabilities
+from seclude.kernel import capabilities, prctl
 from seclude.kernel.libc import libc, number
 
 __all__ = ["Caller", "Identity", "caller"]
@@ -26,11 +26,11 @@ _raw = libc.syscall
 
 
 class Caller:
-    """Who a thread is to the file system: ``uid`` and ``gid`` (fsuid, fsgid), real ones, ``groups`` sorted, ``capabilities`` effective; and its
+    """Who a thread is to the file system: ``uid`` and ``gid`` (fsuid, fsgid), real ones, ``groups`` sorted, ``capabilities`` effective, those ``permitted``; and its
     process, its numbers in each pid namespace from ours inwards, its umask.
     """  # fmt: skip
 
-    __slots__ = ("capabilities", "gid", "groups", "pids", "process", "real_gid", "real_uid", "tgids", "uid", "umask")
+    __slots__ = ("capabilities", "gid", "groups", "permitted", "pids", "process", "real_gid", "real_uid", "tgids", "uid", "umask")
 
     def __init__(self, raw: bytes) -> None:
         def words(name: bytes) -> list[bytes]:
@@ -43,7 +43,7 @@ class Caller:
         self.uid, self.gid, self.real_uid, self.real_gid = int(uid[3]), int(gid[3]), int(uid[0]), int(gid[0])
         self.groups = tuple(map(int, words(b"Groups")))
         self.tgids, self.pids = tuple(map(int, words(b"NStgid"))), tuple(map(int, words(b"NSpid")))
-        self.capabilities = int(words(b"CapEff")[0], 16)
+        self.capabilities, self.permitted = int(words(b"CapEff")[0], 16), int(words(b"CapPrm")[0], 16)
 
 
 _callers: dict[tuple[bytes, bytes], Caller] = {}
@@ -54,10 +54,10 @@ def caller(raw: bytes) -> Caller | None:
     """A `Caller` from /proc/TID/status; None where it does not say all that is needed (a thread that is ending)."""
     # The same lines mean the same caller, and a thread that makes many calls has the same lines: to take them apart again costs more than to read them.
     start, middle = raw.find(b"\nUmask:"), raw.find(b"\nVm")
-    effective = raw.find(b"\nCapEff:", middle)
-    if start < 0 or middle < 0 or effective < 0:
+    sets, end = raw.find(b"\nCapPrm:", middle), raw.find(b"\nCapBnd:", middle)
+    if start < 0 or middle < 0 or sets < 0 or end < 0:
         return None
-    key = raw[start:middle], raw[effective : effective + 26]
+    key = raw[start:middle], raw[sets:end]
     known = _callers.get(key)
     if known is None:
         try:
@@ -73,7 +73,7 @@ def caller(raw: bytes) -> Caller | None:
 class Identity:
     """This thread's own identity, and how to leave it for a while. For the thread that made it only."""
 
-    __slots__ = ("_fsgid", "_fsuid", "capabilities", "gid", "groups", "uid")
+    __slots__ = ("_death_signal", "_fsgid", "_fsuid", "capabilities", "gid", "groups", "uid")
 
     def __init__(self) -> None:
         self._fsuid = _known("setfsuid32", "setfsuid")
@@ -81,6 +81,7 @@ class Identity:
         self.uid, self.gid = self._set(self._fsuid, -1), self._set(self._fsgid, -1)
         self.groups = tuple(os.getgroups())
         self.capabilities = capabilities.sets()["effective"]
+        self._death_signal = prctl.parent_death_signal()
 
     @staticmethod
     def _set(call: int, value: int) -> int:
@@ -110,6 +111,8 @@ class Identity:
             if tuple(os.getgroups()) != self.groups:
                 self._set_groups(self.groups)
             capabilities.set_effective(self.capabilities)  # the change of fsuid moves those about files
+            if self._death_signal:
+                prctl.set_parent_death_signal(self._death_signal)  # which a change of fsuid clears (kernel/cred.c, commit_creds)
         except (OSError, KernelError):
             good = False
         if not good:

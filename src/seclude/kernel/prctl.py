@@ -14,6 +14,7 @@ __all__ = [
     "child_subreaper",
     "dumpable",
     "no_new_privs",
+    "parent_death_signal",
     "raw",
     "seccomp_mode",
     "set_child_subreaper",
@@ -23,7 +24,7 @@ __all__ = [
     "set_ptracer",
 ]
 
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_GET_PDEATHSIG = 1, 2
 PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4
 PR_GET_SECCOMP, PR_SET_SECCOMP = 21, 22
 PR_CAPBSET_READ, PR_CAPBSET_DROP = 23, 24
@@ -73,6 +74,12 @@ def set_parent_death_signal(signal: int) -> None:
     Cleared by execve of a set-user-ID program. The parent may have ended already: compare getppid() afterwards.
     """
     _set("PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, signal, "give a signal number from 0 to 64")
+
+
+def parent_death_signal() -> int:
+    """The signal that the calling thread gets when its parent ends; 0: none."""
+    value = ctypes.c_int(0)
+    return value.value if raw(PR_GET_PDEATHSIG, ctypes.byref(value)) == 0 else 0
 
 
 def set_dumpable(on: bool) -> None:

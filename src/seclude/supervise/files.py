@@ -12,6 +12,7 @@ plain name, which are known by their identity. Whether something outside exists 
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
 
@@ -47,14 +48,15 @@ def threads() -> Pool:
 
 
 class FilesBroker:
-    """One run's broker of files: `handler` is what the engine asks. Used by one thread, the engine's loop."""
+    """One run's broker of files: `handler` is what the engine asks. One call at a time, in whichever thread: the process has one umask."""
 
-    __slots__ = ("_hidden", "_identity", "_resolver", "rules")
+    __slots__ = ("_hidden", "_identity", "_lock", "_resolver", "rules")
 
     def __init__(self, rules: Rules, hidden: frozenset[tuple[int, int]] = frozenset()) -> None:
         """``hidden``: (st_dev, st_ino) of single files that are hidden under every name."""
         self.rules = rules
         self._hidden = hidden
+        self._lock = _thread.allocate_lock()
         self._identity: Identity | None = None
         self._resolver: Resolver | None = None
 
@@ -69,6 +71,10 @@ class FilesBroker:
 
     def decide(self, call: Call) -> Verdict:
         """Do one call. Raises `Gone`."""
+        with self._lock:
+            return self._decide(call)
+
+    def _decide(self, call: Call) -> Verdict:
         spec = BROKERED.get(call.name)
         if spec is None:
             return Deny("ENOSYS", "no broker does this call")
@@ -118,7 +124,7 @@ class FilesBroker:
             if refused.need >= WRITE and refused.level == WRITE - 1
             else "is outside of what --read and --write grant"
         )
-        return Deny("EACCES", f"{path} {granted}", f"{option} {_quoted(path)}")
+        return Deny("EACCES", f"{path} {granted}", f"{option} {_quoted(path)}" if path.isprintable() else "")
 
 
 def _quoted(path: str) -> str:

@@ -14,6 +14,7 @@ import errno
 import os
 import stat
 import struct
+from fcntl import F_SETFL, fcntl
 
 from seclude.kernel import paths
 from seclude.kernel.libc import syscall
@@ -61,13 +62,16 @@ class Refused(Exception):  # noqa: N818 - a decision, not a fault
 class Act:
     """One call being done. ``base`` descriptors are taken as the supervisor, everything else as the target (`enter`)."""
 
-    __slots__ = ("_bases", "_entered", "_hidden", "_identity", "call", "resolver", "rules", "view")
+    __slots__ = ("_bases", "_entered", "_hidden", "_identity", "_mask", "call", "narrow", "resolver", "rules", "view")
 
     def __init__(
         self, call: Call, view: View, resolver: Resolver, rules: Rules, identity: Identity, hidden: frozenset[tuple[int, int]] = frozenset()
     ) -> None:
         self.call, self.view, self.resolver, self.rules = call, view, resolver, rules
         self._identity, self._hidden = identity, hidden
+        arch = call.arch
+        self.narrow = arch is not None and (arch.bits == 32 or bool(arch.x32_bit))  # pointers and longs have 32 bits
+        self._mask = 0xFFFFFFFF if self.narrow else -1
         self._bases: list[int] = []
         self._entered = False
 
@@ -82,19 +86,13 @@ class Act:
         value = self.call.raw[index] & 0xFFFFFFFF
         return value - (1 << 32) if value >> 31 else value
 
-    @property
-    def narrow(self) -> bool:
-        """Whether the call's pointers and longs have 32 bits."""
-        arch = self.call.arch
-        return arch is not None and (arch.bits == 32 or bool(arch.x32_bit))
-
     def address(self, index: int) -> int:
         """An argument as a pointer or a size."""
-        return self.call.raw[index] & (0xFFFFFFFF if self.narrow else -1)
+        return self.call.raw[index] & self._mask
 
     def path(self, index: int) -> bytes:
         """The path that an argument points to, read once. Raises `Unreadable`."""
-        return self.call.path_at(self.address(index))
+        return self.call.path_at(self.call.raw[index] & self._mask)
 
     def path_or_null(self, index: int) -> bytes:
         """As `path`, but NULL is an empty path (statx)."""
@@ -143,7 +141,7 @@ class Act:
             if not found.through:
                 raise Refused(found.path, NOTHING, level)
             return
-        if (found.stat.st_dev, found.stat.st_ino) in self._hidden:
+        if self._hidden and (found.stat.st_dev, found.stat.st_ino) in self._hidden:
             raise Refused(found.path, HIDDEN, level)
         self.require(found.path, level, proc=found.proc)
 
@@ -174,12 +172,16 @@ class Act:
         who = self.view.caller
         uid, gid = (who.real_uid, who.real_gid) if real else (who.uid, who.gid)
         identity = self._identity
-        effective = who.capabilities
+        effective = who.capabilities if not real else who.permitted if uid == 0 else 0  # fs/open.c, access_override_creds
         if effective & identity.capabilities and self.resolver.is_foreign(self.view):
             effective = 0
         if not identity.is_own(uid, gid, who.groups, effective):
             identity.enter(uid, gid, who.groups, effective)
             self._entered = True
+
+    def umask(self) -> _Umask:
+        """The target's umask, for as long as a file is made: also the kernel knows best when it counts (not where a directory has a default ACL)."""
+        return _Umask(self.view.caller.umask)
 
     def leave(self) -> None:
         """Be oneself again."""
@@ -194,6 +196,22 @@ class Act:
             os.close(handle)
         self._bases.clear()
         self.view.close()
+
+
+class _Umask:
+    """``with _Umask(mask)``: the process's umask, meanwhile."""
+
+    __slots__ = ("_before", "_mask")
+
+    def __init__(self, mask: int) -> None:
+        self._mask = mask
+        self._before = mask
+
+    def __enter__(self) -> None:
+        self._before = os.umask(self._mask)
+
+    def __exit__(self, *exception: object) -> None:
+        os.umask(self._before)
 
 
 # -- opening
@@ -232,11 +250,8 @@ def _create(act: Act, missing: Missing, flags: int, mode: int) -> int:
     act.require(missing.whole, WRITE, proc=missing.proc)
     if missing.name.endswith(b"/"):
         raise IsADirectoryError(errno.EISDIR, "")
-    before = os.umask(act.view.caller.umask)
-    try:
+    with act.umask():
         return paths.open_at(missing.handle, missing.name, flags | os.O_CREAT | os.O_EXCL | os.O_NOCTTY, mode & 0o7777)
-    finally:
-        os.umask(before)
 
 
 def _open_found(act: Act, found: Found, flags: int, mode: int) -> Outcome:
@@ -255,29 +270,47 @@ def _open_found(act: Act, found: Found, flags: int, mode: int) -> Outcome:
     how = flags & ~(os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW) | os.O_NOCTTY
     cloexec = bool(flags & os.O_CLOEXEC)
     if found.kind == stat.S_IFIFO and not flags & os.O_NONBLOCK and access != os.O_RDWR:
-        from seclude.supervise.files_fifo import open_fifo
+        from seclude.supervise.files_wait import open_fifo
 
         end = open_fifo(found.handle, access)
-        if end >= 0:
-            return Inject(end, cloexec=cloexec), ()
-        handle = os.dup(found.handle)
-        return Emulate(lambda call: _await_fifo(call, handle, access, cloexec)), ()
+        return (Inject(end, cloexec=cloexec) if end >= 0 else _waiting(found, access, cloexec, fifo=True)), ()
     if flags & _TMPFILE == _TMPFILE:
-        before = os.umask(act.view.caller.umask)
-        try:
-            return Inject(os.open(paths.at(found.handle), how, mode & 0o7777), cloexec=cloexec), ()
-        finally:
-            os.umask(before)
-    return Inject(os.open(paths.at(found.handle), how | os.O_CLOEXEC), cloexec=cloexec), ()
-
-
-def _await_fifo(call: Call, handle: int, access: int, cloexec: bool) -> int | Verdict:
-    from seclude.supervise.files_fifo import await_fifo
-
+        with act.umask():
+            return Inject(os.open(paths.at(found.handle), how | os.O_CLOEXEC, mode & 0o7777), cloexec=cloexec), ()
     try:
-        return Inject(await_fifo(call, handle, access), cloexec=cloexec)
-    finally:
-        os.close(handle)
+        # Without blocking, whatever was asked for: a target could take a lease of a file (fcntl(2), F_SETLEASE), and hold its supervisor by opening it.
+        opened = os.open(paths.at(found.handle), how | os.O_NONBLOCK | os.O_CLOEXEC)
+    except BlockingIOError:
+        if flags & os.O_NONBLOCK:
+            raise
+        return _waiting(found, how, cloexec, fifo=False), ()
+    if not flags & os.O_NONBLOCK:
+        fcntl(opened, F_SETFL, how)
+    return Inject(opened, cloexec=cloexec), ()
+
+
+def _waiting(found: Found, how: int, cloexec: bool, *, fifo: bool) -> Emulate:
+    """The rest of an open that has to wait, for a thread that may. It was permitted already: only what it waits for is not there yet."""
+    held = _Held(os.dup(found.handle))
+
+    def wait(call: Call) -> Verdict:
+        from seclude.supervise.files_wait import await_fifo, await_lease
+
+        return Inject((await_fifo if fifo else await_lease)(call, held.handle, how), cloexec=cloexec)
+
+    return Emulate(wait)
+
+
+class _Held:
+    """A handle that is closed with whoever holds it: a wait that never begins, since its caller is gone, has no end to close it in."""
+
+    __slots__ = ("handle",)
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+
+    def __del__(self) -> None:
+        os.close(self.handle)
 
 
 def _open_path(act: Act, dirfd: int, path: bytes, flags: int) -> Outcome:

@@ -78,11 +78,8 @@ def _is_grant(act: Act, place: Missing) -> bool:
 def make_directory(act: Act, dirfd: int, path: bytes, mode: int) -> Outcome:
     """Make a directory, mkdir(2)."""
     place = _place(act, dirfd, path)
-    before = os.umask(act.view.caller.umask)
-    try:
+    with act.umask():
         os.mkdir(place.name, mode & 0o7777, dir_fd=place.handle)
-    finally:
-        os.umask(before)
     return 0, ()
 
 
@@ -92,11 +89,8 @@ def make_node(act: Act, dirfd: int, path: bytes, mode: int) -> Outcome:
     if kind in (stat.S_IFCHR, stat.S_IFBLK):
         raise Refused(path, WRITE, WRITE, "a supervisor makes no devices for its target")
     place = _place(act, dirfd, path)
-    before = os.umask(act.view.caller.umask)
-    try:
+    with act.umask():
         os.mknod(place.name, mode & 0xFFFF, 0, dir_fd=place.handle)
-    finally:
-        os.umask(before)
     return 0, ()
 
 
@@ -211,7 +205,7 @@ def read_times(act: Act, index: int, form: str, scale: int = 1) -> bytes | None:
     """
     if not act.address(index):
         return None
-    values = struct.unpack("<" + form, act.call.bytes(index, struct.calcsize("<" + form)))
+    values = struct.unpack("=" + form, act.call.bytes(index, struct.calcsize("=" + form)))
     if len(values) == 2:  # struct utimbuf: whole seconds
         values = (values[0], 0, values[1], 0)
     if scale != 1 and not all(0 <= fraction < 10**6 for fraction in values[1::2]):
@@ -226,7 +220,11 @@ def change_size(act: Act, path: bytes, size: int) -> Outcome:
     found = _changed(act, AT_FDCWD, path, 0)
     if found.kind != stat.S_IFREG:
         raise OSError(errno.EISDIR if found.kind == stat.S_IFDIR else errno.EINVAL, "")
-    os.truncate(paths.at(found.handle), size)
+    opened = os.open(paths.at(found.handle), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # not truncate(2), which would wait for a lease
+    try:
+        os.ftruncate(opened, size)
+    finally:
+        os.close(opened)
     return 0, ()
 
 

@@ -1,4 +1,4 @@
-"""Opening a FIFO for a target that has to wait for the other end, without a thread that could never be had back.
+"""Opening what a target has to wait for, without a thread that could never be had back: FIFOs, and files that somebody has a lease of.
 
 open(2) of a FIFO sleeps until somebody opens the other end, which may be never. So it is opened without blocking, and asked whether the other end is there:
 
@@ -9,7 +9,9 @@ open(2) of a FIFO sleeps until somebody opens the other end, which may be never.
 While it waits the end that is held counts as open for others, as that of a sleeping opener would for a reader; a sleeping writer would be seen by a reader outside,
 one of ours only at its next try.
 
-Source: fifo(7), tee(2); fs/pipe.c (fifo_open, pipe_poll, link_pipe).
+A lease is waited for by trying again (EWOULDBLOCK): the first try has asked its holder to let go.
+
+Source: fifo(7), tee(2), fcntl(2) "Leases"; fs/pipe.c (fifo_open, pipe_poll, link_pipe).
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from seclude.supervise.call import Call
 
-__all__ = ["await_fifo", "open_fifo"]
+__all__ = ["await_fifo", "await_lease", "open_fifo"]
 
 _SHORTEST, _LONGEST = 0.001, 0.05  # seconds between looks
 _SPLICE_F_NONBLOCK = 2
@@ -72,6 +74,23 @@ def await_fifo(call: Call, handle: int, access: int) -> int:
     finally:
         if reader >= 0:
             os.close(reader)
+
+
+def await_lease(call: Call, handle: int, how: int) -> int:
+    """A descriptor of the file, opened as ``how`` says, once no lease stands in the way. Raises OSError, `seclude.supervise.call.Gone`."""
+    from seclude.supervise.call import Gone
+
+    pause = _SHORTEST
+    while call.waits():
+        try:
+            opened = os.open(paths.at(handle), how | os.O_NONBLOCK | os.O_CLOEXEC)
+        except BlockingIOError:
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST)
+            continue
+        os.set_blocking(opened, True)
+        return opened
+    raise Gone
 
 
 def _has_writer(reader: int) -> bool:
