@@ -57,13 +57,13 @@ def many():
 
 
 def cyclic():
-    found = []
+    found: list[object] = []
     found.append(found)
     return found
 
 
 def deep():
-    found = []
+    found: list[object] = []
     for _ in range(100_000):
         found = [found]
     return found
@@ -243,7 +243,7 @@ def count():
 
 def poison():
     """Change what the next call in the same worker will see."""
-    sys.modules["builtins"].sorted = lambda _: 42
+    vars(sys.modules["builtins"])["sorted"] = lambda _: 42
     return "poisoned"
 
 
@@ -382,4 +382,4 @@ def disturb_the_start():
                     os.sched_yield()
             return os.write(descriptor, data)
 
-    confined_worker.os = Disturbed()
+    vars(confined_worker)["os"] = Disturbed()

@@ -12,7 +12,8 @@ What belongs to one worker is ended with it: what it forked is traced or becomes
 workers are killed. When the host is gone (the control socket ends) everything is killed and the template leaves.
 
 What can still go wrong: importing may start threads, and forking would then copy locks that nobody holds: refused. A worker in an
-uninterruptible wait does not die at once; nothing waits for it.
+uninterruptible wait does not die at once. Where workers cannot be traced (somebody else traces, Yama), the template's own death by SIGKILL ends
+the workers, by their parent-death signal, but not what they started under a policy that allows it.
 """
 
 from __future__ import annotations
