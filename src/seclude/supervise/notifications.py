@@ -142,8 +142,14 @@ def shows_nothing(call: Notification) -> bool:
 
 def errno_text(arch: str, number: int) -> str:
     """An errno's name on that architecture; ``0`` for errno(0), the number where it has no name."""
-    from seclude.abi import ARCHITECTURES
-    from seclude.abi.constants import errno_name
+    known = _texts.get((arch, number))
+    if known is None:
+        from seclude.abi import ARCHITECTURES
+        from seclude.abi.constants import errno_name
 
-    found = errno_name(number, arch) if number and arch in ARCHITECTURES else None
-    return found or str(number)
+        found = errno_name(number, arch) if number and arch in ARCHITECTURES else None
+        known = _texts[arch, number] = found or str(number)
+    return known
+
+
+_texts: dict[tuple[str, int], str] = {}  # at most 4095 numbers of each architecture
