@@ -166,14 +166,11 @@ class Watching:
 
     def seen(self, tid: int, token: int, nr: int, args: tuple[int, ...]) -> str:
         """What a call looks like that handlers decided, before its answer is given."""
-        from seclude.supervise.tracer_format import find
-        from seclude.supervise.tracer_memory import View
-
         if self.tracer is None and self.journal is None:
             return ""
-        view = View(self._run.kernel.read)
-        view.tid = tid
-        return find(token, nr).whole(view, args)
+        from seclude.supervise.describe import as_strace
+
+        return as_strace(self._run.kernel, tid, token, nr, args)
 
     def decided(self, tid: int, token: int, nr: int, args: tuple[int, ...], text: str, verdict: str, handler: str) -> None:
         """A verdict that denies nothing."""

@@ -379,10 +379,10 @@ class Call:
 
     def describe(self) -> str:
         """The call as strace(1) would print it, with what its pointers show. It counts as a read."""
-        from seclude.supervise.describe import describe
+        from seclude.supervise.describe import as_strace
 
         self.reads = self.reads_more = True
-        text = describe(self.kernel, self.tid, self.token, self.nr, self.raw)[2]
+        text = as_strace(self.kernel, self.tid, self.token, self.nr, self.raw)
         self._check()
         return text
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from seclude.abi.prototypes import Parameter
     from seclude.kernel.protocol import Kernel
 
-__all__ = ["architecture", "describe", "quote"]
+__all__ = ["architecture", "as_strace", "describe", "quote"]
 
 LONGEST = 256  # bytes of a path or an address that are shown
 SOCKADDR = 128  # sizeof(struct sockaddr_storage)
@@ -75,6 +75,16 @@ def describe(kernel: Kernel, tid: int, token: int, nr: int, args: tuple[int, ...
         shown.append(text)
         keys.append(key)
     return arch.name, name, f"{name}({', '.join(shown)})", f"{name}({', '.join(keys)})"
+
+
+def as_strace(kernel: Kernel, tid: int, token: int, nr: int, args: tuple[int, ...]) -> str:
+    """The call before it runs, as strace(1) spells it: structures decoded, what the kernel is to fill in as addresses, printable ASCII alone."""
+    from seclude.supervise.tracer_format import find
+    from seclude.supervise.tracer_memory import View
+
+    view = View(kernel.read)
+    view.tid = tid
+    return find(token, nr).whole(view, args)
 
 
 def _value(parameter: Parameter, args: tuple[int, ...]) -> int:
