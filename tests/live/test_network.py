@@ -362,3 +362,62 @@ def test_a_supervisor_that_is_killed_in_the_middle(nobody):
             os.close(handle)
         rest = child.communicate(timeout=support.PATIENCE)[0]
         assert b"connected" not in rest
+
+
+SETTINGS = """
+import ctypes, errno, socket, sys, threading
+libc = ctypes.CDLL(None, use_errno=True)
+port, low = int(sys.argv[1]), int(sys.argv[2])
+
+def attempt(function):
+    try:
+        return function()
+    except OSError as error:
+        return errno.errorcode[error.errno]
+
+def greeted():
+    with socket.create_connection(("127.0.0.1", port)) as one:
+        return one.recv(9).decode()
+
+def own_table():
+    if libc.unshare(0x400):  # CLONE_FILES
+        raise OSError(ctypes.get_errno(), "")
+    keep = [socket.socket() for _ in range(5)]
+    print(attempt(greeted))
+
+def low_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", low))
+
+if sys.argv[3] == "namespace" and libc.unshare(0x10000000):  # CLONE_NEWUSER, while there is one thread
+    print(errno.errorcode[ctypes.get_errno()])
+thread = threading.Thread(target=own_table)
+thread.start()
+thread.join()
+if sys.argv[3] == "hidden":
+    libc.prctl(4, 0)  # PR_SET_DUMPABLE
+print(attempt(greeted))
+print(attempt(low_port))
+"""
+
+
+@pytest.mark.parametrize("nobody", who())
+@pytest.mark.parametrize("what", ["hidden", "namespace"])
+def test_targets_of_unusual_kinds(what, nobody):
+    """A thread with a table of descriptors of its own; a process that hides its memory; one in a user namespace of its own, whose capabilities count there only."""
+    first, datagrams = reserved(1)
+    port = first.getsockname()[1]
+    with first, datagrams, serving(first):
+        ran = run(
+            python(), "-c", SETTINGS, str(port), "98", what, nobody=nobody, options=("--connect", f"{HOST}:{port}", "--bind", f"{HOST}:98")
+        )  # fmt: skip
+    lines = ran.done.stdout.split()
+    assert lines[0] == "hello", str(ran.done)
+    privileged = os.geteuid() == 0 and not nobody
+    if what == "hidden" and not privileged:
+        assert lines[1:] == ["EPERM", "EPERM"]
+        assert any("not dumpable" in denial["reason"] for denial in ran.denials)
+    elif what == "hidden":
+        assert lines[1:] == ["hello", "None"]
+    else:
+        assert lines[1:] == ["hello", "EACCES"]

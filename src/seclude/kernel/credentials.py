@@ -75,20 +75,19 @@ def _four(status: Status, name: str) -> tuple[int, ...] | None:
 
 def _same_namespace(tid: int) -> bool:
     try:
-        return os.stat(f"/proc/{tid}/ns/user").st_ino == os.stat("/proc/self/ns/user").st_ino
+        return os.readlink(f"/proc/{tid}/ns/user") == os.readlink("/proc/self/ns/user")
     except OSError:
         return False  # one that may not be looked at is taken for another's: then nothing is lent
 
 
 def own_identity() -> Identity:
-    """The calling thread's."""
-    from seclude.kernel.proc import status
-
-    seen = status("thread-self")
-    found = identity_of(seen) if seen is not None else None
-    if found is None:
-        raise KernelError("/proc/thread-self/status cannot be read", "mount /proc: mount -t proc proc /proc")
-    return found
+    """The calling thread's: each of these asks the kernel for the thread's own (getresuid(2), capget(2))."""
+    uids, gids = os.getresuid(), os.getresgid()
+    nobody = ctypes.c_uint32(0xFFFFFFFF).value  # an id that cannot be set: setfsuid(2) then only tells what it was
+    fsuid, fsgid = syscall(_wide("setfsuid"), nobody), syscall(_wide("setfsgid"), nobody)
+    return Identity(
+        (*uids, fsuid & 0xFFFFFFFF), (*gids, fsgid & 0xFFFFFFFF), tuple(os.getgroups()), capabilities.sets()["effective"]
+    )  # fmt: skip
 
 
 def assume(wanted: Identity) -> None:
@@ -118,12 +117,19 @@ def assume(wanted: Identity) -> None:
         raise KernelError(f"this thread could not become {wanted}: it is {now}", "run Seclude as the target's own user")
 
 
+_numbers: dict[str, int] = {}
+
+
 def _wide(name: str) -> int:
     """The call's number, in the form with 32-bit ids where the architecture has two (x86, arm, ...; see setuid(2), "C library/kernel differences")."""
-    try:
-        return number(name + "32")
-    except KernelError:
-        return number(name)
+    found = _numbers.get(name)
+    if found is None:
+        try:
+            found = number(name + "32")
+        except KernelError:
+            found = number(name)
+        _numbers[name] = found
+    return found
 
 
 def _do(name: str, *arguments: object) -> None:

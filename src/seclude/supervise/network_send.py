@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CONTROL", "WHOLE", "Message", "Sender", "messages"]
 
-WHOLE = 1 << 20
+WHOLE = 1 << 18
 CONTROL = 1 << 16
+_TOGETHER = 4096  # buffers of the messages of one sendmmsg: what comes after them is left for the next call, as sendmmsg(2) may
 _IOV_MAX = 1024  # UIO_MAXIOV, also the most messages of one sendmmsg(2)
 _NAME_MAX = 128  # sizeof(struct sockaddr_storage)
 _NOSIGNAL, _ZEROCOPY = 0x4000, 0x4000000  # MSG_NOSIGNAL, MSG_ZEROCOPY
@@ -84,7 +85,16 @@ def messages(call: Call) -> list[Message]:
         return [_message(call, word, at, flags, 0)]
     stride = word.header + (8 if word.size == 8 else 4)  # struct mmsghdr: msg_len, and padding
     count = min(raw[2] & 0xFFFFFFFF, _IOV_MAX)
-    return [_message(call, word, at + index * stride, flags, at + index * stride + word.header) for index in range(count)]
+    out: list[Message] = []
+    buffers = control = 0
+    for index in range(count):
+        one = _message(call, word, at + index * stride, flags, at + index * stride + word.header)
+        buffers += len(one.vectors)
+        control += sum(len(piece.data) for piece in one.control)
+        if out and (buffers > _TOGETHER or control > CONTROL):
+            break
+        out.append(one)
+    return out
 
 
 class _Words:
