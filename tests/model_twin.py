@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import mmap
 import os
 import select
 import struct
@@ -22,10 +23,11 @@ from typing import Any
 
 from run_support import c_program
 from seclude.bpf.program import Program
-from seclude.kernel import pidfd
+from seclude.kernel import pidfd, ptrace, registers
 from seclude.model import KernelModel, uapi
 from seclude.model.filter import Fprog
 from seclude.model.notify import AddFd, Response, SeccompNotif
+from seclude.model.ptrace import seccomp_get_filter, seccomp_get_metadata, set_options
 from seclude.model.seccomp import Out
 from seclude.model.uapi import FAULT, Fault
 
@@ -37,7 +39,11 @@ _HOW = {"default": 0, "ignore": 1, "catch": 2, "restart": 3}
 _ACTORS = 10
 _PATIENCE = 20.0
 _UNMAPPED = 0x10
+_ANY_THREAD = 0x40000000  # __WALL
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc_mmap = _libc.mmap
+_libc_mmap.restype = ctypes.c_void_p
+_libc_mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
 
 
 class Disagreement(AssertionError):
@@ -117,6 +123,7 @@ class Twin:
             os.close(fd)
         task = self.kernel.process("victim", privileged=self.privileged and os.geteuid() == 0)
         self.supervisor = self.kernel.process("supervisor", privileged=True)
+        self.tracer = self.kernel.process("tracer", privileged=True)
         self._new(task)
         self.children = []
         self.listeners = {}
@@ -196,7 +203,8 @@ class Twin:
         actor.send(op, nr, args, pointers, data)
         if model.state == "sleeping":
             actor.pending = (what, model, before, translate)
-            self._asleep(actor)
+            if model.why != "its tracer":  # whoever waits for a stop waits for it
+                self._asleep(actor)
             self.log.append(f"{what}: sleeps")
             return "sleeping"
         return self._compare(what, actor, model, before, translate)
@@ -222,7 +230,9 @@ class Twin:
         value, seen, arena = found
         handled = actor.task.handled[before:]
         last = handled[-1] if handled else None
-        shown: tuple[int, ...] = (0, 0, 0, 0, 0, 0) if last is None else (last.signo, last.code, last.errno, last.syscall, last.arch, len(handled))
+        shown: tuple[int, ...] = (
+            (0, 0, 0, 0, 0, 0) if last is None else (last.signo, last.code, last.errno, last.syscall, last.arch, len(handled))
+        )
         if last is not None and last.signo != uapi.SIGSYS:
             shown, seen = (shown[0], shown[5]), (seen[0], seen[5])
         expected = model.value
@@ -322,6 +332,65 @@ class Twin:
         assert model is not None, "the model says it lives"
         return self.same("wait status", model, -code if code < 0 else code << 8)
 
+    # --- this process as the tracer
+
+    def seize(self, actor, options=0):
+        """PTRACE_SEIZE."""
+        model = self.kernel.seize(self.tracer, actor.task, options)
+        return self.same(f"actor {actor.index} is seized with {options:#x}", model, _errno_of(lambda: ptrace.seize(actor.tid, options)))
+
+    def stop(self, actor):
+        """The next stop, as a wait status, or the end."""
+        told = self.kernel.wait(self.tracer)
+        assert told is not None, "the model has nothing to tell"
+        _, status = os.waitpid(actor.tid, _ANY_THREAD)
+        return self.same(f"actor {actor.index} stops", told[1], status)
+
+    def message(self, actor):
+        """PTRACE_GETEVENTMSG."""
+        assert actor.task.stop is not None
+        return self.same("its message", actor.task.stop.message, ptrace.event_message(actor.tid))
+
+    def change(self, actor, nr, args=(0,) * 6):
+        """Have a thread that stands before a call make another."""
+        call = self.kernel.newest[actor.task]
+        self.kernel.set_call(self.tracer, call, nr, args)
+        registers.set_call(actor.tid, call.arch, nr, args)
+        self.log.append(f"its call is {nr} now")
+
+    def skip(self, actor, value):
+        """Have it make none, and get ``value``."""
+        call = self.kernel.newest[actor.task]
+        self.kernel.set_call(self.tracer, call, -1, value=value)
+        registers.skip(actor.tid, call.arch, value)
+        self.log.append(f"its call is skipped with {value}")
+
+    def resume(self, actor, signal=0, *, syscall=False):
+        """PTRACE_CONT, or PTRACE_SYSCALL."""
+        (ptrace.resume_to_call if syscall else ptrace.resume)(actor.tid, signal)
+        assert self.kernel.resume(self.tracer, actor.task, signal, syscall=syscall) == 0
+        self.log.append(f"it is resumed with {signal}")
+
+    def options(self, actor, options):
+        """PTRACE_SETOPTIONS."""
+        model = set_options(self.tracer, actor.task, options)
+        value = _libc.ptrace(0x4200, actor.tid, None, ctypes.c_void_p(options))
+        return self.same(f"options {options:#x}", model, value if value >= 0 else -ctypes.get_errno())
+
+    def filters(self, actor):
+        """Every filter that PTRACE_SECCOMP_GET_FILTER and _GET_METADATA tell of, the oldest first."""
+        found: list[tuple[int, int]] = []
+        for index in range(20):
+            model = seccomp_get_filter(self.tracer, actor.task, index)
+            raw = ptrace.seccomp_filter(actor.tid, index)
+            self.same(f"filter {index}", None if isinstance(model, int) else model.to_bytes(), raw)
+            if raw is None:
+                return found
+            metadata = seccomp_get_metadata(self.tracer, actor.task, index)
+            assert isinstance(metadata, tuple)
+            found.append((len(raw) // 8, self.same(f"flags of filter {index}", metadata[1], ptrace.seccomp_flags(actor.tid, index))))
+        return found
+
     # --- the listener, held here
 
     def _take(self, actor, fd):
@@ -356,7 +425,8 @@ class Twin:
         notif = SeccompNotif(zeroed=zeroed, writable=writable)
         buffer = (ctypes.c_ubyte * 80)(0 if zeroed else 1)
         if not writable:
-            raise AssertionError("an unwritable buffer cannot be zero as well here")
+            # Zeros that can be read and not written. ctypes takes no address of such a mapping from Python, so libc makes it.
+            buffer = _libc_mmap(None, 4096, mmap.PROT_READ, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
         value = self._ioctl("RECV", uapi.SECCOMP_IOCTL_NOTIF_RECV, notif, buffer)
         if value == 0:
             id_, pid, _, nr, arch, _, *args = struct.unpack("=QIIiIQ6Q", bytes(buffer))
@@ -400,6 +470,14 @@ class Twin:
         given, _, fd = self.listeners.pop(self.newest)
         self.kernel.close(self.supervisor, given)
         os.close(fd)
+
+
+def _errno_of(request):
+    try:
+        request()
+    except OSError as error:
+        return -(error.errno or 0)
+    return 0
 
 
 def _ioctl(fd, command, argument):

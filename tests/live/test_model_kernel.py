@@ -347,3 +347,153 @@ def test_notifications_are_first_in_first_out(twin):
         number = twin.receive()
         twin.reply(number, val=number)
         assert twin.woken(actor) == number
+
+
+def test_a_copy_that_fails_leaves_the_call_to_be_received_again(twin):
+    me = supervised(twin)
+    twin.call(me, GETPPID)
+    assert twin.receive(writable=False) == -uapi.EFAULT
+    twin.poll()
+    number = twin.receive()
+    twin.reply(number, val=5)
+    assert twin.woken(me) == 5
+
+
+def test_a_full_table_takes_no_descriptor_and_the_call_still_waits(twin):
+    me = supervised(twin)
+    twin.call(me, GETPPID)
+    number = twin.receive()
+    assert twin.add_fd(number, flags=3, newfd=1_000_000) == -uapi.EBADF
+    twin.poll()
+    assert twin.id_valid(number) == 0, "a SEND that failed leaves it SENT"
+    twin.reply(number, val=5)
+    assert twin.woken(me) == 5
+
+
+@pytest.mark.parametrize("flags", [0, KILLABLE])
+def test_stop_and_continue(twin, flags):
+    me = supervised(twin, flags)
+    twin.call(me, GETPPID)
+    first = twin.receive()
+    twin.kill(me, uapi.SIGSTOP)
+    twin.poll()
+    twin.id_valid(first)
+    twin.kill(me, uapi.SIGCONT)
+    twin.poll()
+    number = first if flags else twin.receive()
+    twin.reply(number, val=5)
+    assert twin.woken(me) == 5
+
+
+@pytest.mark.parametrize("signal", [uapi.SIGKILL, uapi.SIGTERM])
+@pytest.mark.parametrize("received", [False, True])
+def test_a_target_killed_in_the_middle(twin, signal, received):
+    me = supervised(twin, KILLABLE)
+    twin.call(me, GETPPID)
+    number = twin.receive() if received else 1
+    twin.kill(me, signal)
+    twin.ended()
+    twin.poll()
+    if received:
+        twin.id_valid(number)
+        twin.reply(number)
+    else:
+        assert twin.receive() == -uapi.ENOENT
+
+
+# --- ptrace
+
+STOP = 7 << 16 | 5 << 8 | 0x7F
+
+
+@pytest.fixture
+def traced(twin):
+    me = twin.actors[0]
+    twin.sigaction(me, uapi.SIGSYS, "catch")
+    twin.sigaction(me, uapi.SIGUSR1, "catch")
+    program = Program(
+        [
+            (0x20, 0, 0, 0),
+            (0x15, 0, 1, GETPPID), (0x06, 0, 0, uapi.SECCOMP_RET_TRACE | 0x1234),
+            (0x15, 0, 1, 111), (0x06, 0, 0, uapi.SECCOMP_RET_TRACE | 1),
+            (0x15, 0, 1, GETUID), (0x06, 0, 0, uapi.SECCOMP_RET_ERRNO | 77),
+            (0x15, 0, 1, 104), (0x06, 0, 0, uapi.SECCOMP_RET_KILL_PROCESS),
+            (0x06, 0, 0, ALLOW),
+        ]
+    )  # fmt: skip
+    twin.seccomp(me, FILTER, 2, program)
+    return me
+
+
+def test_a_tracer_lets_a_call_be_made(twin, traced):
+    assert twin.seize(traced, uapi.PTRACE_O_TRACESECCOMP) == 0
+    twin.call(traced, 111)
+    assert twin.stop(traced) == STOP
+    assert twin.message(traced) == 1
+    twin.resume(traced)
+    twin.woken(traced)
+
+
+@pytest.mark.parametrize(("nr", "result"), [(39, ("actor", 0)), (GETUID, -77), (111, None), (500, -38)])
+def test_a_changed_call_is_judged_again(twin, traced, nr, result):
+    twin.seize(traced, uapi.PTRACE_O_TRACESECCOMP)
+    twin.call(traced, GETPPID)
+    assert twin.stop(traced) == STOP
+    assert twin.message(traced) == 0x1234
+    twin.change(traced, nr)
+    twin.resume(traced)
+    value = twin.woken(traced)
+    assert result is None or value == result
+
+
+def test_a_tracer_skips_fakes_and_changes_a_call_into_death(twin, traced):
+    twin.seize(traced, uapi.PTRACE_O_TRACESECCOMP)
+    for value in (0, 42, -13):
+        twin.call(traced, GETPPID)
+        assert twin.stop(traced) == STOP
+        twin.skip(traced, value)
+        twin.resume(traced)
+        assert twin.woken(traced) == value
+    twin.call(traced, GETPPID)
+    twin.stop(traced)
+    twin.change(traced, 104)
+    twin.resume(traced)
+    twin.ended()
+
+
+def test_a_signal_at_the_stop_waits_until_the_call_is_over(twin, traced):
+    twin.seize(traced, uapi.PTRACE_O_TRACESECCOMP)
+    twin.call(traced, GETPPID)
+    twin.stop(traced)
+    twin.kill(traced, uapi.SIGUSR1)
+    twin.skip(traced, 42)
+    twin.resume(traced)
+    assert twin.stop(traced) == uapi.SIGUSR1 << 8 | 0x7F
+    twin.resume(traced, uapi.SIGUSR1)
+    assert twin.woken(traced) == 42
+
+
+def test_the_entry_stop_comes_before_the_filters(twin, traced):
+    twin.seize(traced, uapi.PTRACE_O_TRACESECCOMP | uapi.PTRACE_O_TRACESYSGOOD)
+    twin.call(traced, GETPPID)
+    twin.stop(traced)
+    twin.skip(traced, 1)
+    twin.resume(traced, syscall=True)
+    assert twin.stop(traced) == 0x85 << 8 | 0x7F, "the exit stop of a call that was skipped"
+    twin.resume(traced)
+    assert twin.woken(traced) == 1
+
+
+def test_filters_are_read_back_and_suspended(twin, traced):
+    twin.seccomp(traced, FILTER, 0, of(uapi.SECCOMP_RET_ERRNO | 5, 39))
+    twin.seize(traced, uapi.PTRACE_O_TRACESECCOMP)
+    twin.call(traced, GETPPID)
+    twin.stop(traced)
+    assert twin.filters(traced) == [(10, 2), (4, 0)]
+    assert twin.options(traced, 1 << 25) == -uapi.EINVAL
+    assert twin.options(traced, uapi.PTRACE_O_SUSPEND_SECCOMP) == 0
+    twin.skip(traced, 1)
+    twin.resume(traced)
+    twin.woken(traced)
+    # Suspended: even what is killed otherwise is made.
+    assert twin.call(traced, 39) == ("actor", 0)

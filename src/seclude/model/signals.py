@@ -42,8 +42,13 @@ def send_signal(kernel: KernelModel, task: Task, info: Siginfo, *, group: bool =
         task = next((one for one in takers if signal not in one.blocked), takers[0])
     if task.exiting:
         return
-    if signal in (SIGKILL, SIGCONT):
-        for one in task.process.threads:
+    for one in task.process.threads:
+        # prepare_signal: a stop and a continuation take each other back while they wait.
+        if signal == SIGCONT:
+            one.pending = [waiting for waiting in one.pending if waiting.signo not in _STOPS]
+        elif signal in _STOPS:
+            one.pending = [waiting for waiting in one.pending if waiting.signo != SIGCONT]
+        if signal in (SIGKILL, SIGCONT):
             one.stopped = False
     if signal == SIGKILL:
         task.process.group_exit_code = task.process.group_exit_code if task.process.group_exit_code is not None else SIGKILL
