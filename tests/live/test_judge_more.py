@@ -135,6 +135,23 @@ def test_an_input_that_nobody_reads_costs_no_time():
     assert one["verdict"] == "accepted"
 
 
+@pytest.mark.parametrize("nobody", who())
+def test_a_submission_has_no_privileges_whoever_judges(nobody):
+    script = """
+import resource
+status = dict(line.split(':', 1) for line in open('/proc/self/status'))
+print(*(int(status[name], 16) & ~6 for name in ('CapEff', 'CapPrm', 'CapInh', 'CapAmb')), status['NoNewPrivs'].strip())
+for path in ('/proc/kcore', '/dev/mem', '/proc/1/mem', '/proc/1/environ', '/etc/shadow'):
+    try: open(path, 'rb').read(4096); print(path)
+    except OSError: pass
+try: resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)); print('FSIZE')
+except (OSError, ValueError): pass
+"""
+    task = {"memory": None, "wall": 30}, [support.nobody_python(), "-c", script], "", "0 0 0 0 1"
+    (one,) = judged(task, nobody=nobody)
+    assert one["verdict"] == "accepted", one
+
+
 MANY = """
 import seclude, sys
 with seclude.Judge(jobs=3, cpu=5, wall=30) as judge, seclude.Case(b'', b'7') as case:

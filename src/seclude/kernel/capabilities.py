@@ -10,6 +10,8 @@ from seclude.kernel import prctl
 from seclude.kernel.libc import failed, syscall
 
 __all__ = [
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
     "CAP_SETPCAP",
     "CAP_SYS_ADMIN",
     "CAP_SYS_PTRACE",
@@ -22,6 +24,8 @@ __all__ = [
     "sets",
 ]
 
+CAP_DAC_OVERRIDE = 1
+CAP_DAC_READ_SEARCH = 2
 CAP_KILL = 5
 CAP_SETPCAP = 8
 CAP_SYS_PTRACE = 19

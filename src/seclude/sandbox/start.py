@@ -62,6 +62,10 @@ def steps(job: Job, plan: LimitPlan, domain: Ruleset | None, *, outside: bool) -
         ("no_new_privs", prctl.set_no_new_privs, ()),
         ("drop CAP_SYS_PTRACE", capabilities.drop, (capabilities.CAP_SYS_PTRACE,)),
     ]
+    if job.reach is not None:
+        # Any user's files stay readable to root, within the domain; but /proc/kcore, say, shows what no domain hides.
+        kept = 1 << capabilities.CAP_DAC_OVERRIDE | 1 << capabilities.CAP_DAC_READ_SEARCH
+        out.append(("limit capabilities", capabilities.limit, (kept,)))
     if job.umask is not None:
         out.append(("umask", os.umask, (job.umask,)))
     if job.cwd is not None:
