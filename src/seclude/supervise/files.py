@@ -2,7 +2,7 @@
 
 The problem: a path that was looked at can mean another file by the time the kernel walks it, so to look and then let the call run protects nothing. Here a
 call is never let run. Its path is copied once; walked once, as the target, to a handle (`files_resolve`); the handle is judged by its own path (`files_rules`); and the
-call is done on the handle (`files_calls`, `files_changes`). A descriptor goes to the target together with the answer.
+call is done on the handle (`files_open`, `files_look`, `files_changes`). A descriptor goes to the target together with the answer.
 
 `files_table` says for every call with a path what is done about it. Denials name the path, and the option that would grant it.
 
@@ -19,7 +19,7 @@ import os
 from seclude.kernel import memory
 from seclude.kernel.identity import Identity
 from seclude.supervise.call import Gone, Unreadable
-from seclude.supervise.files_calls import Act, Refused
+from seclude.supervise.files_act import Act, Refused
 from seclude.supervise.files_resolve import Resolver
 from seclude.supervise.files_rules import HIDDEN, WRITE, Rules
 from seclude.supervise.files_table import BROKERED

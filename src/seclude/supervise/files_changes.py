@@ -16,14 +16,14 @@ import struct
 
 from seclude.kernel import paths
 from seclude.kernel.libc import syscall
-from seclude.supervise.files_calls import AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, Act, Refused
+from seclude.supervise.files_act import AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, Act, Refused
 from seclude.supervise.files_rules import PASS, READ, WRITE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from seclude.supervise.files_calls import Outcome
+    from seclude.supervise.files_act import Outcome
     from seclude.supervise.files_resolve import Found, Missing
 
 __all__ = [

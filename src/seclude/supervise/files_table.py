@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import os
 
-from seclude.supervise import files_calls as look
 from seclude.supervise import files_changes as change
-from seclude.supervise.files_calls import AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW
+from seclude.supervise import files_look as look
+from seclude.supervise import files_open as openings
+from seclude.supervise.files_act import AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from seclude.supervise.files_calls import Act, Outcome
+    from seclude.supervise.files_act import Act, Outcome
 
 __all__ = ["BROKERED", "COVERED", "REFUSED", "RULES"]
 
@@ -72,10 +73,10 @@ def _path_or_fd(act: Act, index: int) -> bytes | None:
 #: call → how it is done: ``entry(act)``, which reads the registers
 BROKERED: dict[str, Callable[[Act], Outcome]] = {
     # opening
-    "open": lambda act: look.open_(act, AT_FDCWD, act.path(0), act.int32(1), act.register(2)),
-    "creat": lambda act: look.open_(act, AT_FDCWD, act.path(0), _CREATED, act.register(1)),
-    "openat": lambda act: look.open_(act, act.int32(0), act.path(1), act.int32(2), act.register(3)),
-    "openat2": lambda act: look.open_how(act, act.int32(0), act.path(1), 2, act.address(3)),
+    "open": lambda act: openings.open_(act, AT_FDCWD, act.path(0), act.int32(1), act.register(2)),
+    "creat": lambda act: openings.open_(act, AT_FDCWD, act.path(0), _CREATED, act.register(1)),
+    "openat": lambda act: openings.open_(act, act.int32(0), act.path(1), act.int32(2), act.register(3)),
+    "openat2": lambda act: openings.open_how(act, act.int32(0), act.path(1), 2, act.address(3)),
     # looking
     "stat": lambda act: look.look(act, AT_FDCWD, act.path(0), 1, 0),
     "lstat": lambda act: look.look(act, AT_FDCWD, act.path(0), 1, _NOFOLLOW),
