@@ -84,6 +84,9 @@ def answer(*words, handlers, **more):
         target = Target(*words, **more)
         served = target.serve(made, *handlers)
         made.run()
+        while served.pending:  # threads that find that nobody waits any more
+            os.sched_yield()
+            served.drain()
         return *target.end(), served
 
 
