@@ -114,7 +114,7 @@ class Worker:
         message = CALL.pack(nonce, len(body)) + body
         fresh = self.pid == 0
         try:
-            if not self.intact():
+            if _which(channel) != self.made[0]:
                 raise Lost(stale=True)
             if self.used:
                 self._expect_silence()

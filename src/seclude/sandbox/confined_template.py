@@ -56,7 +56,7 @@ class _Worker:
     """One worker: its process, the host's watch, the start's socket, its listener, and what is known of it."""
 
     __slots__ = (
-        "failure", "listener", "look", "notes", "observer", "pid", "pidfd", "plan", "record", "responder", "sync", "usage", "watch",
+        "failure", "listener", "look", "notes", "observer", "pid", "pidfd", "plan", "record", "responder", "sync", "traced", "usage", "watch",
     )  # fmt: skip
 
     def __init__(self, watch: int) -> None:
@@ -64,6 +64,7 @@ class _Worker:
         self.pid = 0
         self.pidfd = self.sync = self.listener = -1
         self.look = time.monotonic() + LOOK / 1000
+        self.traced = False
         self.record = Record(KINDS)
         self.responder: Responder | None = None
         self.observer: Observer | None = None
@@ -230,10 +231,15 @@ class _Template:
             self.kernel, pid, self.plain, one.record, started=_nothing, leaving=_nothing, stopped=lambda _pid, _signal: None
         )
         self.by_pid[pid] = one
+        why = "" if ptrace.supported() else "the registers of this machine are not known here"
         try:
-            ptrace.seize(pid)
+            if not why:
+                ptrace.seize(pid)
+                one.traced = True
         except OSError as error:
-            one.notes.append(f"kills are known by their wait status only: the worker cannot be traced ({os.strerror(error.errno or 0)})")
+            why = os.strerror(error.errno or 0)
+        if why:
+            one.notes.append(f"kills are known by their wait status only: the worker cannot be traced ({why})")
         if one.plan is not None and one.plan.cgroup is not None:
             one.plan.cgroup.add(pid)
         if self.plan.reported is not None:
@@ -411,9 +417,7 @@ class _Template:
             "ended": ended, "kind": kind, "failure": one.failure, "status": status, "out_of_memory": out_of_memory,
             "denials": [denial.to_plain() for denial in one.record.denials], "overflow": one.record.overflow,
             "cpu": one.usage[0], "memory": one.usage[1], "notes": one.notes, "pid": one.pid,
-            "reporting": "+".join(
-                word for word, on in (("notify", one.responder is not None), ("ptrace", not any("traced" in note for note in one.notes))) if on
-            ) or "none",
+            "reporting": "+".join(word for word, on in (("notify", one.responder is not None), ("ptrace", one.traced)) if on) or "none",
         }  # fmt: skip
         try:
             wire.transmit(one.watch, report)
