@@ -13,7 +13,7 @@ from engine_support import ALL, POLICY, VICTIM, handlers
 from run_support import ALLOW, c_program, policy, public, run, who
 from support import need_program
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 ENGINES = ["notify", "ptrace"]
 
@@ -264,6 +264,7 @@ def start_only(options, engine, nobody, log, *command, before=()):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("nobody", [False])
 def test_seclude_in_seclude(under, victim, nobody):
     """The inner run has no listener and no tracer of its own then, and its calls are decided by the outer one's handlers."""
     inner = policy(ALLOW + "errno(EXDEV) getsid\n")

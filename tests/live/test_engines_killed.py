@@ -15,7 +15,7 @@ import support
 from engine_support import POLICY, VICTIM, handlers
 from run_support import c_program, policy, who
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 
 def children(pid):

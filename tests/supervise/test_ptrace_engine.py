@@ -40,13 +40,20 @@ class Standing:
     def __init__(self, memory=b"/etc/passwd\0"):
         self.log = []
         self.memory = memory
-        self.gone = False
+        self.gone = self.leaving = False
         self.ends = True
 
     def _request(self, *what):
         if self.gone:
             raise ProcessLookupError
         self.log.append(what)
+
+    def stopped_call(self, tid):
+        if self.gone:
+            raise ProcessLookupError
+        if self.leaving:
+            raise OSError(22, "does not stand before a call")
+        return stopped("getpgid")
 
     def skip(self, tid, token, value):
         self._request("skip", tid, value)
@@ -297,7 +304,7 @@ def test_a_slow_handler_holds_its_own_thread_and_no_other(engine, kind):
     assert one.held == 0
 
 
-@pytest.mark.parametrize("event", ["gone", "exec", "exec by another thread", "killed"])
+@pytest.mark.parametrize("event", ["gone", "exec", "exec by another thread", "killed", "on its way out"])
 def test_a_verdict_for_a_thread_that_is_gone_touches_nobody(engine, event):
     begun, free = threading.Event(), threading.Event()
     undone = []
@@ -318,8 +325,10 @@ def test_a_verdict_for_a_thread_that_is_gone_touches_nobody(engine, event):
         one.executed(TARGET, 105)
         # The number's new owner is in a call of its own by now.
         assert one.entered(TARGET, stopped("getuid")) == GO
-    else:
+    elif event == "killed":
         kernel.gone = True
+    else:
+        kernel.leaving = True
     free.set()
     settled(one)
     assert kernel.log == []

@@ -226,7 +226,7 @@ class PtraceEngine:
             pass
         while self._done:
             held, decided = self._done.popleft()
-            if self._held.get(held.tid) is not held:
+            if self._held.get(held.tid) is not held or not self._stands(held.tid):
                 self._late(held, decided)
                 continue
             try:
@@ -238,6 +238,15 @@ class PtraceEngine:
             except ProcessLookupError:
                 self._forget(held.tid)
                 self._late(held, decided)
+
+    def _stands(self, tid: int) -> bool:
+        """Whether the thread is where it was left. One that is killed stops once more on its way out, of which the observer may not have heard yet."""
+        try:
+            self.kernel.stopped_call(tid)
+        except OSError:
+            self._forget(tid)
+            return False
+        return True
 
     def _late(self, held: _Held, decided: Decided | None) -> None:
         if decided is None:
