@@ -421,3 +421,65 @@ def test_targets_of_unusual_kinds(what, nobody):
         assert lines[1:] == ["hello", "None"]
     else:
         assert lines[1:] == ["hello", "EACCES"]
+
+
+LATER = """
+import errno, os, socket, sys
+where = sys.argv[1]
+
+def tried(name="later"):
+    try:
+        with socket.socket(socket.AF_UNIX) as one:
+            one.connect(f"{where}/{name}")
+            return one.recv(9).decode()
+    except OSError as error:
+        return errno.errorcode[error.errno]
+
+print(tried())
+os.symlink(f"{where}/secret", f"{where}/later")
+print(tried())
+os.unlink(f"{where}/later")
+try:
+    os.link(f"{where}/secret", f"{where}/later")
+    print(tried())
+    os.unlink(f"{where}/later")
+except PermissionError:  # fs.protected_hardlinks
+    print("EACCES")
+os.rename(where, where + "-moved")
+os.mkdir(where)
+os.symlink(f"{where}-moved/secret", f"{where}/later")
+print(tried())
+where += "-moved"
+server = socket.socket(socket.AF_UNIX)
+server.bind(f"{where}/later")
+server.listen()
+if os.fork() == 0:
+    server.accept()[0].send(b"own")
+    os._exit(0)
+print(tried())
+os.rename(f"{where}/granted", f"{where}/elsewhere")
+os.rename(f"{where}/secret", f"{where}/granted")
+print(tried("granted"), tried("elsewhere"))
+"""
+
+
+@pytest.mark.parametrize("nobody", who())
+def test_sockets_that_come_later_and_names_that_are_played_with(nobody):
+    """A name lends nothing: not a link's, not another directory's in the place of the one that was granted, not a socket moved to where the granted one was."""
+    where = directory()
+    parent = where / "inner"
+    parent.mkdir()
+    parent.chmod(0o777)
+    with local(parent / "granted") as granted, local(parent / "secret") as secret, serving(granted):
+        for name in ("secret", "granted"):
+            if nobody:
+                os.chown(parent / name, support.NOBODY, support.NOBODY)
+        ran = run(
+            python(), "-c", LATER, str(parent), nobody=nobody, options=(
+                "--connect", f"unix:{parent}/later", "--connect", f"unix:{parent}/granted", "--bind", f"unix:{parent}/later",
+            ),
+        )  # fmt: skip
+        secret.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            secret.accept()
+    assert ran.done.stdout.split() == ["ENOENT", "EACCES", "EACCES", "EACCES", "own", "EACCES", "hello"], str(ran.done)
