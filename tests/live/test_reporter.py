@@ -176,3 +176,23 @@ def test_who_is_traced_already_is_told_so():
 def test_wrong_arguments(options, said):
     done = run_python(f"import seclude\ntry: seclude.reporter({options})\nexcept seclude.UsageError as error: print(error)")
     assert said in done.stdout, str(done)
+
+
+def test_a_child_has_its_parents_reporter():
+    done = run_python(
+        "import os, seclude\na = seclude.reporter()\nif os.fork() == 0:\n    print(seclude.reporter() is a)\n    os._exit(0) if not __import__('sys').stdout.flush() else 0\nos.wait()"
+    )
+    assert done.stdout == "True\n", str(done)
+
+
+def test_whose_helper_is_killed_does_not_go_on():
+    done = report(
+        """
+import signal
+os.kill(seclude.reporter().pid, signal.SIGKILL)
+while True:
+    os.getppid()
+""",
+        policy="default allow\ntrap(1) getppid",
+    )
+    assert done.signal == 9, str(done)

@@ -37,12 +37,18 @@ _current: Reporter | None = None
 class Reporter:
     """A helper that reports this process's traps. ``pid`` is the helper's; it ends when this process and its children have ended."""
 
-    __slots__ = ("_file", "owner", "pid")
+    __slots__ = ("_file", "pid")
 
     def __init__(self, pid: int, file: int) -> None:
         self.pid = pid
-        self.owner = os.getpid()
         self._file = file
+
+    def watches(self) -> bool:
+        """Whether this process, which may be a child of the one that started it, is watched by the helper."""
+        from seclude.kernel import proc
+
+        status = proc.status("self")
+        return status is not None and status.tracer == self.pid
 
     def __repr__(self) -> str:
         return f"Reporter(pid={self.pid})"
@@ -59,7 +65,7 @@ def reporter(*, answer: str = "ENOSYS", traceback: bool = True, file: int = 2) -
     and debuggers are ones; under ``seclude run`` its report says the same), or Yama forbids it.
     """
     global _current
-    if _current is not None and _current.owner == os.getpid():
+    if _current is not None and _current.watches():
         return _current
     number = _number(answer)
     if not sys.executable:
