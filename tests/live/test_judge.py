@@ -140,6 +140,8 @@ def judge_all(table, nobody, **options):
     load = {"busy": 2, "timeout": 4000.0} if REPEAT > 1 else {}
     sleepers = [name for name in table if table[name][1] == "wall"]
     for names, more in (([name for name in table if name not in sleepers], load), (sleepers, {**load, "wall": 0.6})):
+        if not names:
+            continue
         repeated = [name for name in names for _ in range(REPEAT)]
         outcomes = judged([[hostile(), name, ":" + answer()] for name in repeated], nobody=nobody, **{**options, **more})
         got = [(name, one["verdict"], one["limit"] or one["denied"]) for name, one in zip(repeated, outcomes, strict=True)]
@@ -170,9 +172,10 @@ def test_hostile_submissions(nobody):
 @pytest.mark.parametrize("nobody", who())
 def test_hostile_submissions_that_the_policy_does_not_stop(nobody):
     with support.nobody_directory() as place:
-        found = judge_all(
-            PERMITTED, nobody, memory="64M", output="1M", policy="container", processes=30, cwd=str(place), write=[str(place)],
-        )  # fmt: skip
+        # Without a cgroup the limit counts all tasks of the user, other tests' too: only the one that needs it gets it.
+        options: dict[str, Any] = {"memory": "64M", "output": "1M", "policy": "container", "cwd": str(place), "write": [str(place)]}
+        judge_all({"bomb": PERMITTED["bomb"]}, nobody, processes=30, **options)
+        found = judge_all({name: verdict for name, verdict in PERMITTED.items() if name != "bomb"}, nobody, **options)
         assert os.listdir(place) == ["big"]
     assert found["daemon"]["ended_by"], "what a submission leaves is ended, and it is told how"
 
