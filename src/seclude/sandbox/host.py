@@ -13,7 +13,7 @@ from seclude.kernel import proc
 from seclude.sandbox import wire
 from seclude.sandbox.plain import decode, encode
 from seclude.sandbox.remote import MESSAGE, verdict_to_plain
-from seclude.sandbox.supervision import architectures, choose, gives, refuse_unreachable
+from seclude.sandbox.supervision import architectures, gives, refuse_unreachable
 from seclude.supervise.call import Call, Gone
 from seclude.supervise.kernel import Linux
 from seclude.supervise.notify_engine import Attendant, close_listener
@@ -47,28 +47,26 @@ class _Notified:
 
 
 class Host:
-    """One run's handlers in this process. Raises `UsageError` where they cannot be meant, before anything is started."""
+    """One run's handlers in this process, under ``artifact``'s policy. Raises `UsageError` where they cannot be meant, before anything is started.
 
-    __slots__ = ("_attendant", "_closed", "_kernel", "_loop", "_pool", "_socket", "engine", "record", "router", "theirs")
+    ``wanted`` is what the job says of them.
+    """
 
-    def __init__(self, handlers: Iterable[Handler], engine: str) -> None:
+    __slots__ = ("_attendant", "_closed", "_kernel", "_loop", "_pool", "_socket", "record", "router", "theirs", "wanted")
+
+    def __init__(self, handlers: Iterable[Handler], engine: str, artifact: Artifact) -> None:
         given = tuple(handlers)
-        self.engine = choose(given, engine)
+        refuse_unreachable(given, artifact)
+        self.router = Router(given, architectures(artifact), gives=gives(engine), engine=engine)
+        self.wanted: dict[str, Any] = {"remote": [list(key) for key in self.router.calls], "engine": engine}
         self.record = Record()
         self._kernel = Linux()
         self._attendant: Attendant | None = None
         self._closed = False
         self._pool = Pool()
         self._loop = EventLoop()
-        self.router = Router(given, (), gives=gives(self.engine), engine=self.engine)
-        self._socket, self.theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-
-    def prepare(self, artifact: Artifact) -> dict[str, Any]:
-        """What the job says of these handlers; ``artifact`` is its policy."""
-        refuse_unreachable(self.router.handlers, artifact)
-        self.router = Router(self.router.handlers, architectures(artifact), gives=gives(self.engine), engine=self.engine)
         self.router.wait = self._loop.wait
-        return {"remote": [list(key) for key in self.router.calls], "engine": self.engine}
+        self._socket, self.theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
 
     def serve(self, channel: _socket.socket, loaded: Callable[[str], object] | None) -> Result:
         """Decide calls until the result comes through ``channel``. Raises as `wire.read_answer`; KeyboardInterrupt ends the run."""

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from seclude.policy import Policy
-    from seclude.sandbox.host import Host
     from seclude.sandbox.result import Result
     from seclude.supervise.handlers import Handler
 
@@ -83,12 +82,11 @@ def run(
     if timeout is not None:
         bounds = bounds.replace(wall=timeout)
     given, extra = tuple(handlers), list(rules)
-    host: Host | None = None
     if given:
-        from seclude.sandbox.host import Host
+        from seclude.sandbox.supervision import choose
 
-        host = Host(given, engine)
-        if host.engine == "ptrace":
+        engine = choose(given, engine)
+        if engine == "ptrace":
             extra.append(("engine", "ptrace"))
     brokered: dict[str, Any] = {}
     if connect or bind or programs is not None:
@@ -101,7 +99,7 @@ def run(
         from seclude.sandbox.files import asked, policy_rules
 
         brokered |= asked(files) | {"runtime": runtime}
-        extra += policy_rules()
+        extra += policy_rules(report=report)
     watch = {"trace": trace, "trace_file": _absolute(trace_file), "log": _absolute(log), "where": where}
     if any(watch.values()):
         brokered["watch"] = {name: value for name, value in watch.items() if value}
@@ -138,12 +136,16 @@ def run(
         if on_loaded is not None:
             on_loaded(line)
 
-    if host is None:
-        result = submit(job, _streams(stdin, stdout, stderr), loaded)
+    streams = _streams(stdin, stdout, stderr)
+    if not given:
+        result = submit(job, streams, loaded)
     else:
-        job.supervision |= host.prepare(artifact)
+        from seclude.sandbox.host import Host
+
+        host = Host(given, engine, artifact)
         try:
-            result = submit(job, _streams(stdin, stdout, stderr), loaded, host)
+            job.supervision |= host.wanted
+            result = submit(job, streams, loaded, host)
         finally:
             host.close()
     if result.denials:

@@ -95,7 +95,7 @@ class Router:
                         chain = chains.setdefault((arch.token, number), [])
                         if one not in chain:
                             chain.append(one)
-            if not found and architectures:
+            if not found:
                 raise UsageError(
                     f"handler {one.name}: {', '.join(architecture.name for architecture in architectures)} has none of its calls",
                     "see: seclude syscalls",
