@@ -255,11 +255,26 @@ def test_where_the_target_cannot_be_traced_it_is_not_started(under, nobody, log)
     assert "the target cannot be traced" in done.stderr
 
 
-def start_only(options, engine, nobody, log, *command, before=()):
+@pytest.mark.parametrize("nobody", [False])
+def test_what_an_engine_cannot_give_is_refused_before_anything_runs(engine, nobody, log):
+    name, verdict, other = {"notify": ("other", "Rewrite, Skip", "ptrace"), "ptrace": ("give", "Inject", "notify")}[engine]
+    done = start_only((), engine, nobody, log, "echo", "started", names=(name,), text=REWRITTEN)
+    assert (done.status, done.stdout) == (125, "")
+    assert f"handler {name} may answer {verdict}, which the engine {engine} cannot do" in done.stderr
+    assert f"try --engine {other}" in done.stderr
+
+
+@pytest.mark.parametrize("engine", ["notify"])
+def test_a_descriptor_is_given_where_the_engine_can(under, victim):
+    ran = under(victim, "verdicts", "12", text=REWRITTEN, names=("give",))
+    assert ran.done.stdout == "12 3 0\n", str(ran.done)
+
+
+def start_only(options, engine, nobody, log, *command, before=(), names=ALL, text=POLICY):
     """A run that may be refused, and so has no report."""
     interpreter = support.nobody_python() if nobody else sys.executable
     return support.run(
-        [*before, interpreter, "-m", "seclude", "run", "--policy", policy(POLICY), *handlers(log, *ALL), "--engine", engine, *options, "--", *command],
+        [*before, interpreter, "-m", "seclude", "run", "--policy", policy(text), *handlers(log, *names), "--engine", engine, *options, "--", *command],
         nobody=nobody,
     )  # fmt: skip
 
