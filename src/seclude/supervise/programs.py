@@ -255,7 +255,10 @@ def interpreter(handle: int) -> list[tuple[bytes, str]]:
             names = [word for word in words[1].split() if not word.startswith(b"-") and b"=" not in word]
             out += [(name, "the interpreter, by env,") for name in names[:1]]
         return out
-    loader = _loader(handle, head) if head.startswith(b"\x7fELF") else None
+    try:
+        loader = _loader(handle, head) if head.startswith(b"\x7fELF") else None
+    except (OSError, OverflowError):  # offsets beyond any file: no program either
+        loader = None
     return [(loader, "the loader")] if loader else []
 
 
