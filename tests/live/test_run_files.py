@@ -370,3 +370,135 @@ def test_the_supervisor_keeps_no_descriptors(place):
     with tempfile.TemporaryDirectory(prefix="seclude-probe-", dir="/tmp") as work:
         assert done.stdout == support.run([probe], cwd=work).stdout
     assert done.status == 0, str(done)
+
+
+@pytest.mark.parametrize("nobody", who())
+def test_without_a_supervisor_landlock_holds_what_it_can_and_the_rest_is_refused(place, nobody):
+    script = f"cat {place}/plain/file {place}/secret/file; chmod 600 {place}/work; echo x > {place}/plain/file; echo x > {place}/work/made; cat {place}/work/made"
+    done = support.seclude(
+        "run", "--no-report", "--policy", policy(ALLOW), "--read", f"{place}/plain", "--write", f"{place}/work", "--", "/bin/sh", "-c", script, nobody=nobody
+    )  # fmt: skip
+    assert done.stdout == "plain\nx\n", str(done)
+    assert f"cat: {place}/secret/file: Permission denied" in done.stderr
+    assert "chmod: changing permissions" in done.stderr
+    assert "Operation not permitted" in done.stderr
+    assert (place / "plain" / "file").read_text() == "plain\n"
+
+
+@pytest.mark.parametrize("option", [("--hide", "/tmp/x"), ("--read", "/tmp/*"), ("--write", "/tmp/**/x")])
+def test_without_a_supervisor_what_only_that_can_do_is_refused(option):
+    done = support.seclude("run", "--no-report", *option, "--", "true")
+    assert done.status == 125
+    assert "--no-report does without" in done.stderr
+
+
+def test_a_lease_holds_nobody_but_who_opens(place):
+    code = """
+import fcntl, threading
+open("leased", "w").close()
+held = open("leased")
+fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+import signal
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+done = []
+def write():
+    open("leased", "w").close()
+    done.append(True)
+thread = threading.Thread(target=write)
+thread.start()
+while fcntl.fcntl(held, fcntl.F_GETLEASE) == fcntl.F_RDLCK:  # until the open has asked for it
+    os.stat("leased")
+print("served", bool(done))
+try:
+    os.open("leased", os.O_WRONLY | os.O_NONBLOCK)
+except BlockingIOError as error:
+    print("asked", error.errno == 11)
+fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+thread.join()
+print("opened", done)
+"""
+    ran = python_run(place, code, nobody=True) if os.geteuid() == 0 else python_run(place, code)
+    assert ran.done.stdout.splitlines() == ["served False", "asked True", "opened [True]"], str(ran.done)
+
+
+def test_what_a_target_names_is_shown_harmless(place):
+    ran = python_run(
+        place,
+        r"""
+os.mkdir("in")
+name = "/tmp/\x1b]0;title\x07\n" + str(os.getpid())
+try:
+    os.symlink("/etc/\x1b[31mred", "in/link")
+    open(name)
+except OSError:
+    pass
+try:
+    os.mkdir("/tmp/\x1b[2Jx")
+except OSError:
+    pass
+""",
+    )
+    denial = ran.denied("mkdir")
+    assert "\x1b" not in denial["reason"] + denial["suggestion"] + denial["text"]
+    assert denial["suggestion"] == ""
+    assert "outside of what --read and --write grant" in denial["reason"]
+
+
+def test_only_hiding_closes_nothing_else(place):
+    script = f"cat {place}/plain/file {place}/secret/file; cat /etc/hostname >/dev/null && echo read; cd {place}/secret && cat file"
+    ran = sh(script, "--hide", f"{place}/secret")
+    assert ran.done.stdout == "plain\nread\n"
+    assert ran.denials[0]["reason"] == f"{place}/secret/file is hidden by --hide {place}/secret"
+
+
+def test_a_glob_grants_what_it_matches(place):
+    for name in ("a.txt", "b.log", ".c.txt"):
+        (place / "plain" / name).write_text(name + "\n")
+    ran = sh(f"cd {place}/plain; cat a.txt b.log .c.txt sub/x", "--read", f"{place}/plain/*.txt", "--write", f"{place}/work/**/out")
+    assert ran.done.stdout == "a.txt\n.c.txt\n"
+    ran = sh(
+        f"cd {place}/work; mkdir d; mkdir d/out && echo x > d/out/y && cat d/out/y; echo x > out; cat out",
+        "--write",
+        f"{place}/work/**/out",
+    )
+    assert ran.done.stdout == "x\n"
+    assert [denial["call"] for denial in ran.denials if denial["call"].startswith("mkdir")] == ["mkdir"]
+
+
+def test_from_python(place):
+    done = support.run_python(
+        """
+        import sys
+        import seclude
+        place = sys.argv[1]
+        result = seclude.run(["cat", f"{place}/plain/file", f"{place}/secret/file"], read=[f"{place}/plain", f"{place}/secret"], hide=[f"{place}/secret/*"], capture=True)
+        print(result.stdout, [denial.reason for denial in result.denials])
+        try:
+            seclude.run(["true"], read=[f"{place}/none"])
+        except seclude.UsageError as error:
+            print(error)
+        """,
+        str(place),
+    )
+    first, second, *_ = done.stdout.splitlines()
+    assert first == f"b'plain\\n' ['{place}/secret/file is hidden by --hide {place}/secret/*']", str(done)
+    assert second == f"--read {place}/none: there is no such file or directory"
+
+
+def test_options_that_mean_nothing_are_refused(place):
+    for options, said in (
+        (("--read", f"{place}/none"), "there is no such file or directory"),
+        (("--read", ""), "names no file"),
+        (("--no-runtime",), "--no-runtime without --read or --write closes nothing"),
+    ):
+        done = support.seclude("run", *options, "--", "true")
+        assert done.status == 125
+        assert said in done.stderr
+
+
+def test_without_the_runtime_set_only_what_is_named_can_be_used(place):
+    static = c_program("int main(void) { return 5; }", "-static")
+    done = support.seclude("run", "--no-runtime", "--read", static, "--report", "none", "--", static)
+    assert done.status == 5
+    done = support.seclude("run", "--no-runtime", "--read", f"{place}/plain", "--", "/bin/true")
+    assert done.status == 126, str(done)

@@ -194,7 +194,8 @@ class _Run:
             from seclude.sandbox.watching import Watching
 
             self.watching = Watching(self.job, self)
-        if self.job.supervision.keys() - {"watch"}:
+        # Without a listener files are held by Landlock alone, which needs no supervision.
+        if self.job.supervision.keys() - {"watch", *(() if self.job.report else ("read", "write", "hide", "runtime"))}:
             from seclude.sandbox.supervision import build
 
             self.supervision = build(self.job, self)
@@ -597,10 +598,10 @@ def _domain(job: Job, program: bytes) -> landlock.Ruleset | None:
         from seclude.sandbox.reach import ruleset
 
         return ruleset(job.reach)
-    if job.supervision.get("read") or job.supervision.get("write"):
+    if any(job.supervision.get(option) for option in ("read", "write", *(() if job.report else ("hide",)))):
         from seclude.sandbox.files import domain
 
-        return domain(job.supervision, os.path.join(job.cwd or b"", program))
+        return domain(job.supervision, os.path.join(job.cwd or b"", program), alone=not job.report)
     return landlock.scope_ruleset()
 
 

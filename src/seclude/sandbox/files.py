@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from seclude.errors import UsageError
+from seclude.errors import KernelError, UsageError
 from seclude.kernel import landlock
 from seclude.supervise.files_rules import Rules, is_glob, literal_prefix
 
@@ -89,11 +89,11 @@ def asked(options: Mapping[str, Iterable[str | bytes | os.PathLike[str]]]) -> di
     return found
 
 
-def policy_rules() -> list[tuple[str, str]]:
-    """The ``rules`` for `prepare`: which calls are asked about, and which are refused."""
-    from seclude.supervise.files_table import RULES
+def policy_rules(*, report: bool = True) -> list[tuple[str, str]]:
+    """The ``rules`` for `prepare`: which calls are asked about, and which are refused. Without a ``report`` nobody can be asked."""
+    from seclude.supervise.files_table import ALONE, RULES
 
-    return list(RULES)
+    return list(RULES if report else ALONE)
 
 
 def rules_of(supervision: Mapping[str, Any], program: bytes | None = None, cwd: bytes | None = None) -> Rules:
@@ -145,15 +145,24 @@ def broker(supervision: Mapping[str, Any], program: bytes, cwd: bytes | None = N
     return FilesBroker(rules, _identities(pattern.text for pattern in rules.hide))
 
 
-def domain(supervision: Mapping[str, Any], program: bytes) -> landlock.Ruleset | None:
+def domain(supervision: Mapping[str, Any], program: bytes, *, alone: bool = False) -> landlock.Ruleset | None:
     """What Landlock holds the target to, beside the broker: what it executes, since execve is not the broker's; and, should a call ever get past it,
     the files. None where the kernel has no Landlock. Raises `KernelError`.
 
     A glob cannot be said there: what it starts from may be read, as far as Landlock is asked, and nothing of it executed. Neither can an exception: of a
     directory in which something is hidden by its name, everything else that is there now may be executed, by name.
+
+    ``alone``: there is no broker, so what only that can do is refused (`UsageError`), and /proc is open for reading as a whole.
     """
     handled = landlock.access_fs()
+    if alone and supervision.get("hide"):
+        raise UsageError("--hide needs a supervisor, and --no-report does without", "leave out one of them")
+    for path in (*supervision.get("read", ()), *supervision.get("write", ())):
+        if alone and is_glob(path):
+            raise UsageError(f"the glob {os.fsdecode(path)} needs a supervisor, and --no-report does without", "leave out one of them")
     if not handled:
+        if alone:
+            raise KernelError("this kernel has no Landlock, and without it files are held by a supervisor only", "leave out --no-report")
         return None
     rules = rules_of(supervision, program)
     scoped = landlock.SCOPE_ABSTRACT_UNIX_SOCKET | landlock.SCOPE_SIGNAL if landlock.abi_version() >= 6 else 0
@@ -162,6 +171,8 @@ def domain(supervision: Mapping[str, Any], program: bytes) -> landlock.Ruleset |
         made.notes = (f"Landlock ABI {landlock.abi_version()}: signals and abstract sockets are not scoped (that needs ABI 6, Linux 6.12)",)
     hidden = [pattern.text for pattern in rules.hide if not is_glob(pattern.text)]
     try:
+        if alone and supervision.get("runtime", True):
+            _allow(made, b"/proc", landlock.READ)
         for paths, access in ((rules.read, landlock.READ), (rules.write, handled & ~landlock.EXECUTE)):
             for path in paths:
                 if path.startswith(b"/proc/"):

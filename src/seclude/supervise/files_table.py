@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from seclude.supervise.files_act import Act, Outcome
 
-__all__ = ["BROKERED", "COVERED", "REFUSED", "RULES"]
+__all__ = ["ALONE", "BROKERED", "COVERED", "REFUSED", "RULES"]
 
 _NOFOLLOW = AT_SYMLINK_NOFOLLOW
 _CREATED = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
@@ -173,4 +173,13 @@ COVERED: dict[str, str] = {
 RULES: tuple[tuple[str, str], ...] = (
     ("broker", ",".join(BROKERED)),
     *(("refuse", f"{error} {','.join(calls)}") for error, calls in REFUSED.items()),
+)
+
+#: the same for a run without a supervisor: Landlock alone holds opens and names, and asks nobody about what a file has; so that cannot be changed
+_UNHELD = [
+    call for call in BROKERED if any(word in call for word in ("chmod", "chown", "utime", "setxattr", "removexattr", "futimes"))
+]  # fmt: skip
+ALONE: tuple[tuple[str, str], ...] = (
+    ("refuse", f"EPERM {','.join([*REFUSED['EPERM'], *_UNHELD])}"),
+    ("refuse", "ENOSYS io_uring_setup,io_uring_enter,io_uring_register"),
 )
