@@ -219,6 +219,8 @@ class Scenario:
             while self._move((None,)):
                 pass
             return
+        if mine.activity is not None and not mine.activity.done:
+            self.kernel.step(mine.activity)
         while mine.state in ("running", "sleeping"):
             moved = self._move(())
             assert moved, f"{self.kernel.call_text(mine)} sleeps for ever: it waits for {mine.why}"
@@ -242,6 +244,9 @@ class Scenario:
             return False
         if isinstance(move, Actor):
             move.begin()
+            # A call begins with its first step: what comes before it is nobody else's business.
+            if move.done and move.last.activity is not None and not move.last.activity.done:
+                self.kernel.step(move.last.activity)
         else:
             self.kernel.step(move)
         return True

@@ -117,7 +117,8 @@ def seccomp_assign_mode(task: Task, mode: int, flags: int) -> None:
 
 def seccomp_set_mode_strict(kernel: KernelModel, task: Task) -> Steps[int]:
     """Mode 1. The time stamp counter goes with it: rdtsc is SIGSEGV from now on."""
-    yield Point("siglock")
+    if len(task.process.threads) > 1:
+        yield Point("siglock")
     if not seccomp_may_assign_mode(task, SECCOMP_MODE_STRICT):
         return -EINVAL
     task.tsc_disabled = True
@@ -150,7 +151,8 @@ def seccomp_set_mode_filter(kernel: KernelModel, task: Task, flags: int, user_fi
             prepared.freed = True
             return -EBUSY
         file = init_listener(kernel, prepared)
-    yield Point("siglock")
+    if len(task.process.threads) > 1:
+        yield Point("siglock")
     result = _attach(kernel, task, flags, prepared)
     if result:
         if file is not None:
