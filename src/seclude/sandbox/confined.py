@@ -248,7 +248,9 @@ class Confined:
             case b"E", (str(name), str(text), [*trace]) if all(isinstance(line, str) for line in trace):
                 # A script's classes are the template's copy of them.
                 name = name.replace("__mp_main__.", "__main__.", 1) if name.startswith("__mp_main__.") else name
-                raise ConfinedRaised(name[:300], text, tuple(trace[:64]), self._denials(worker.report(kill=False)))
+                raise ConfinedRaised(
+                    name[:300], text[:20_000], tuple(line[:300] for line in trace[:64]), self._denials(worker.report(kill=False))
+                )
             case b"U", str(text):
                 raise ConfinedError(f"the result cannot be returned: {printable(text[:2000])}", "", self._denials(worker.report(kill=True)))
         raise ConfinedError(
