@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Watching"]
 
+_CALLERS = 8  # that are named of a denied call
+
 
 class Watched(Record):
     """A record that tells what it is given."""
@@ -89,7 +91,7 @@ class Watching:
         if wanted.get("where"):
             from seclude.supervise.where import Places
 
-            self.places = Places()
+            self.places = Places(callers=_CALLERS)
         if wanted.get("log"):
             from seclude.sandbox.journal import KEEP, SIZE, Journal, size_of
 
