@@ -11,12 +11,11 @@ import pytest
 
 from model_support import ALLOW, X86_64, always, of, ready
 from seclude.bpf.program import Program
-from seclude.model import KernelModel, explore, uapi
+from seclude.model import KernelModel, uapi
 from seclude.model.filter import Fprog, signed_action
 from seclude.model.log import actions_avail, actions_logged, write_actions_logged
 from seclude.model.notify import Response, SeccompNotif
 from seclude.model.ptrace import seccomp_get_filter, seccomp_get_metadata, set_options
-from seclude.model.scenario import Listener, Scenario
 from seclude.model.seccomp import Out
 from seclude.model.task import CATCH, DEFAULT, IGNORE, UserDispatch
 from seclude.model.uapi import FAULT
@@ -702,64 +701,3 @@ def test_a_supervisor_that_is_killed_leaves_nobody_hanging_unless_the_target_has
     call = kernel.syscall(keeps, "mkdir")
     kernel.kill(other, uapi.SIGKILL)
     assert call.state == "sleeping"
-
-
-# --- races, in every order
-
-
-def racing(*steps, how=CATCH, flags=0):
-    def build():
-        s = Scenario()
-        target = s.process("target")
-        s.kernel.sigaction(target, uapi.SIGUSR1, how)
-        listener = s.listen(target, of(NOTIF, "mkdir"), flags)
-        source = s.kernel.open(listener.supervisor, "a file")
-        call = s.actor("target", s.calls(target, "mkdir"))
-        actors = [s.actor(f"other {number}", *step(s, target, listener, source)) for number, step in enumerate(steps)]
-        s.outcome = lambda: (call.done[-1].value, *(tuple(made.value for made in actor.done) for actor in actors))
-        return s
-
-    return set(explore(build).outcomes)
-
-
-def test_of_two_supervisors_one_answers():
-    def one(s, target, listener, source):
-        return s.receives(listener), s.answers(listener, 7)
-
-    def two(s, target, listener, source):
-        # It guesses the number of what it never received.
-        other = Listener(s.kernel.process("second"), 0)
-        other.fd = s.kernel.give(listener.supervisor, listener.fd, other.supervisor)
-        guess = SeccompNotif()
-        guess.id = 1
-        other.received.append(guess)
-        return (s.answers(other, 8),)
-
-    found = racing(one, two)
-    # Too early it is ENOENT or EINPROGRESS, then one of the two answers counts, and the other finds nothing or finds it answered.
-    assert {(value, b) for value, _, (b,) in found} == {(7, -uapi.ENOENT), (7, -uapi.EINPROGRESS), (8, 0)}
-    assert {a for value, (_, a), _ in found if value == 8} == {-uapi.ENOENT, -uapi.EINPROGRESS}
-
-
-def test_close_against_answer():
-    def answer(s, target, listener, source):
-        return s.receives(listener), s.answers(listener, 7), s.closes(listener)
-
-    assert racing(answer) == {(7, (0, 0, 0))}
-
-
-def test_descriptor_against_signal():
-    def inject(s, target, listener, source):
-        return s.receives(listener), s.injects(listener, source, uapi.SECCOMP_ADDFD_FLAG_SEND)
-
-    def signal(s, target, listener, source):
-        return (s.signals(target, uapi.SIGUSR1),)
-
-    found = racing(inject, signal)
-    # Given and returned; taken back before it was received, or while it was; or the target left when the descriptor was on its way (ESRCH).
-    assert (3, (0, 3), ()) in found
-    assert all(value in (3, -uapi.EINTR) for value, *_ in found)
-    assert {(value, made[-1]) for value, made, _ in found} <= {(3, 3), (-uapi.EINTR, -uapi.ENOENT), (-uapi.EINTR, -uapi.ESRCH)}
-    # Killable from the moment it was received: what was received is answered.
-    kept = racing(inject, signal, flags=KILLABLE)
-    assert {(value, made) for value, made, _ in kept} == {(3, (0, 3)), (-uapi.EINTR, (-uapi.ENOENT, -uapi.ENOENT))}

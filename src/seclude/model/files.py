@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seclude.model.uapi import EBADF, EMFILE
+from seclude.model.uapi import EBADF, EBUSY, EMFILE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,25 +31,35 @@ class File:
 class Files:
     """struct files_struct: one table of descriptors, shared by the threads of a process. ``limit`` is RLIMIT_NOFILE."""
 
-    __slots__ = ("limit", "sharers", "table")
+    __slots__ = ("limit", "reserved", "sharers", "table")
 
     def __init__(self, limit: int = 1024) -> None:
         #: descriptor → (file, close on exec)
         self.table: dict[int, tuple[File, bool]] = {}
         self.limit = limit
+        #: numbers that a call has taken, and has no file at yet
+        self.reserved: set[int] = set()
         #: tasks that have this table
         self.sharers = 0
 
     def get_unused_fd(self) -> int:
-        """The lowest free descriptor, or -EMFILE."""
+        """The lowest free descriptor, reserved for the caller until it installs a file there or puts it back; or -EMFILE."""
         fd = 0
-        while fd in self.table:
+        while fd in self.table or fd in self.reserved:
             fd += 1
-        return fd if fd < self.limit else -EMFILE
+        if fd >= self.limit:
+            return -EMFILE
+        self.reserved.add(fd)
+        return fd
+
+    def put_unused_fd(self, fd: int) -> None:
+        """Give a reserved descriptor back."""
+        self.reserved.discard(fd)
 
     def fd_install(self, fd: int, file: File, *, cloexec: bool) -> None:
         """Put a file in the table."""
         file.count += 1
+        self.reserved.discard(fd)
         self.table[fd] = (file, cloexec)
 
     def fget(self, fd: int, *, o_path: bool = False) -> File | None:
@@ -60,9 +70,11 @@ class Files:
         return found[0]
 
     def replace_fd(self, fd: int, file: File, *, cloexec: bool) -> tuple[int, File | None]:
-        """As dup2(2): ``(fd, the file that was there)`` or ``(-EBADF, None)``."""
+        """As dup2(2): ``(fd, the file that was there)``, or ``(-EBADF, None)``, or ``(-EBUSY, None)`` where it is being opened just now."""
         if not 0 <= fd < self.limit:
             return -EBADF, None
+        if fd in self.reserved:
+            return -EBUSY, None
         before = self.table.pop(fd, None)
         self.fd_install(fd, file, cloexec=cloexec)
         return fd, before[0] if before else None

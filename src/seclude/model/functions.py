@@ -89,6 +89,7 @@ FUNCTIONS = {
     "exit_ptrace": "ptrace.exit_ptrace",
     # fs/file.c
     "get_unused_fd_flags": "files.Files.get_unused_fd",
+    "put_unused_fd": "files.Files.put_unused_fd",
     "fd_install": "files.Files.fd_install",
     "replace_fd": "files.Files.replace_fd",
 }

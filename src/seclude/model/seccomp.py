@@ -149,6 +149,7 @@ def seccomp_set_mode_filter(kernel: KernelModel, task: Task, flags: int, user_fi
             return listener
         if not kernel.version.has("listener_checked_late") and any(one.notif is not None for one in task.chain()):
             prepared.freed = True
+            task.process.files.put_unused_fd(listener)
             return -EBUSY
         file = init_listener(kernel, prepared)
     if len(task.process.threads) > 1:
@@ -156,6 +157,7 @@ def seccomp_set_mode_filter(kernel: KernelModel, task: Task, flags: int, user_fi
     result = _attach(kernel, task, flags, prepared)
     if result:
         if file is not None:
+            task.process.files.put_unused_fd(listener)
             _take_back(kernel, prepared, file)
         # Nobody has seen it: its first reference is the caller's, and goes.
         release_filter(kernel, prepared)
