@@ -68,6 +68,7 @@ bench: $(VENV)/.stamp-package
 	$(BIN)/python benchmarks/notify.py
 	$(BIN)/python benchmarks/stops.py
 	$(BIN)/python benchmarks/files.py
+	$(BIN)/python benchmarks/network.py
 # Without libseccomp's Python binding these say so, and fail.
 	-$(BIN)/python benchmarks/compare.py
 	-$(BIN)/python benchmarks/filters.py
