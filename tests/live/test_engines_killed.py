@@ -32,10 +32,10 @@ def state(pid):
         return ""
 
 
-def until(condition, *alive):
+def until(condition, command, told):
     """Look again and again; a machine that is busy may take long, a command that ended never will."""
     while not (found := condition()):
-        assert all(one.poll() is None for one in alive), "ended before it came to this"
+        assert command.poll() is None, f"ended before it came to this: {told.read_text()}"
         os.sched_yield()
     return found
 
@@ -62,21 +62,26 @@ def test_a_killed_supervisor_lets_nothing_through_and_leaves_nobody(place, engin
         "idle": ("sh", "-c", "read line; exec mkdir " + str(made)),
         "stopped": ("sh", "-c", "kill -STOP $$; exec mkdir " + str(made)),
     }.get(where, (c_program(VICTIM, "-pthread"), "mark", "0700", str(made)))
+    told = place / "told"
+    errors = told.open("wb")
     command = support.start(
         [interpreter, "-m", "seclude", "run", "--policy", policy(POLICY + "notify mkdir\n"), *handlers(log, name), "--engine", engine, "--", *victim],
-        nobody=nobody, home=place, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        nobody=nobody, home=place, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
     )  # fmt: skip
+    errors.close()
     assert command.stdin is not None
     assert command.stdout is not None
     try:
-        (supervisor,) = until(lambda: children(command.pid), command)
+        (supervisor,) = until(lambda: children(command.pid), command, told)
         if where in ("deciding", "in a thread"):
-            said = until(log.read_text, command)
+            said = until(log.read_text, command, told)
             assert said == f"deciding {supervisor}\n"
         else:
-            target = until(lambda: [pid for pid in children(supervisor) if Path(f"/proc/{pid}/comm").read_text() == "sh\n"], command)[0]
+            target = until(lambda: [pid for pid in children(supervisor) if Path(f"/proc/{pid}/comm").read_text() == "sh\n"], command, told)[
+                0
+            ]
             wanted = "S" if where == "idle" else "t"  # a traced process stands so
-            until(lambda: state(target) == wanted, command)
+            until(lambda: state(target) == wanted, command, told)
         os.kill(supervisor, signal.SIGKILL)
         poll = select.poll()
         poll.register(command.stdout, select.POLLIN)
