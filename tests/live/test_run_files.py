@@ -502,3 +502,20 @@ def test_without_the_runtime_set_only_what_is_named_can_be_used(place):
     assert done.status == 5
     done = support.seclude("run", "--no-runtime", "--read", f"{place}/plain", "--", "/bin/true")
     assert done.status == 126, str(done)
+
+
+def test_local_sockets_are_closed_with_the_files(place):
+    code = """
+import socket
+attempt("socket", lambda: socket.socket(socket.AF_UNIX))
+attempt("datagrams", lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))
+attempt("pair", lambda: len(socket.socketpair()))
+attempt("internet", lambda: socket.socket(socket.AF_INET).family.name)
+"""
+    ran = python_run(place, code)
+    assert ran.done.stdout.splitlines() == [
+        "socket Operation not permitted", "datagrams Operation not permitted", "pair 2", "internet AF_INET",
+    ]  # fmt: skip
+    assert ran.denied("socket")["suggestion"] == "--allow 'socket(domain == AF_UNIX)'"
+    ran = python_run(place, code, "--allow", "socket(domain == AF_UNIX)")
+    assert ran.done.stdout.startswith("socket <socket.socket ")

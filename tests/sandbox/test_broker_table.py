@@ -40,7 +40,7 @@ def by_address():
 
 @pytest.fixture(scope="module")
 def by_path():
-    return program(files.policy_rules())
+    return program(files.policy_rules({"read": [b"/tmp"]}))
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_every_call_that_executes_is_told_of(by_file):
 
 def test_what_a_policy_denies_stays_denied():
     """Files and programs that are granted open no call; addresses do, since sockets are of no use without."""
-    rules = [*files.policy_rules(), *brokers.rules({"exec": ["true"]})]
+    rules = [*files.policy_rules({"read": [b"/tmp"]}), *brokers.rules({"exec": ["true"]})]
     denied = "default errno(EPERM)\narch x86_64\n"
     plain = Plain(prepare(parse(denied, native="x86_64"), rules=rules).plain)
     arch = abi.arch("x86_64")

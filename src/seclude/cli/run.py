@@ -97,7 +97,7 @@ def main(arguments: Arguments) -> int:
     if "read" in supervision or "write" in supervision or "hide" in supervision:
         from seclude.sandbox.files import policy_rules
 
-        rules += policy_rules(report=not arguments.flag("no_report"))
+        rules += policy_rules(supervision, report=not arguments.flag("no_report"))
     if supervision.get("engine") == "ptrace":
         rules.append(("engine", "ptrace"))
     artifact = prepare(_policy(arguments), rules=rules)

@@ -89,11 +89,23 @@ def asked(options: Mapping[str, Iterable[str | bytes | os.PathLike[str]]]) -> di
     return found
 
 
-def policy_rules(*, report: bool = True) -> list[tuple[str, str]]:
-    """The ``rules`` for `prepare`: which calls are asked about, and which are refused. Without a ``report`` nobody can be asked."""
+#: A socket in the file system is a file too, and what listens there may do anything for whoever asks. Pairs of datagram sockets can be pointed at any.
+_NO_SOCKETS = (
+    ("deny", "socket(domain == AF_UNIX)"),
+    ("deny", "socketpair(domain == AF_UNIX and type & 0xf == SOCK_DGRAM)"),
+    ("refuse", "ENOSYS socketcall"),
+)
+
+
+def policy_rules(supervision: Mapping[str, Any], *, report: bool = True) -> list[tuple[str, str]]:
+    """The ``rules`` for `prepare`, after those of --allow, --deny, --connect and --bind: which calls are asked about, and which are refused.
+
+    Without a ``report`` nobody can be asked.
+    """
     from seclude.supervise.files_table import ALONE, RULES
 
-    return list(RULES if report else ALONE)
+    closed = bool(supervision.get("read") or supervision.get("write"))
+    return [*(_NO_SOCKETS if closed else ()), *(RULES if report else ALONE)]
 
 
 def rules_of(supervision: Mapping[str, Any], program: bytes | None = None, cwd: bytes | None = None) -> Rules:

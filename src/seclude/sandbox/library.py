@@ -99,7 +99,7 @@ def run(
         from seclude.sandbox.files import asked, policy_rules
 
         brokered |= asked(files) | {"runtime": runtime}
-        extra += policy_rules(report=report)
+        extra += policy_rules(brokered, report=report)
     watch = {"trace": trace, "trace_file": _absolute(trace_file), "log": _absolute(log), "where": where}
     if any(watch.values()):
         brokered["watch"] = {name: value for name, value in watch.items() if value}
