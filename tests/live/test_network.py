@@ -483,3 +483,84 @@ def test_sockets_that_come_later_and_names_that_are_played_with(nobody):
         with pytest.raises(BlockingIOError):
             secret.accept()
     assert ran.done.stdout.split() == ["ENOENT", "EACCES", "EACCES", "EACCES", "own", "EACCES", "hello"], str(ran.done)
+
+
+SIGNALLED = """
+import ctypes, os, select, signal, socket, sys, threading, time
+slow, quick, what = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+
+class Late(Exception):
+    pass
+
+def late(*_):
+    raise Late
+
+if what == "caught":
+    signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        socket.create_connection(("127.0.0.1", slow))
+    except Late:
+        print("late")
+elif what == "fatal":
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    socket.create_connection(("127.0.0.1", slow))
+elif what == "restarted":
+    # A handler of C's that asks for the call to be begun anew; it makes room for the connection that waits, by what it writes.
+    reading, writing = os.pipe()
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False) if os.set_blocking(writing, False) is None else None
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.siginterrupt(signal.SIGALRM, False)
+    one = socket.socket()
+    libc = ctypes.CDLL(None, use_errno=True)
+    address = socket.AF_INET.to_bytes(2, sys.byteorder) + slow.to_bytes(2, "big") + bytes([127, 0, 0, 1]) + bytes(8)
+    child = os.fork()
+    if child == 0:
+        os.read(reading, 1)
+        with socket.create_connection(("127.0.0.1", quick)):
+            os._exit(0)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    print(libc.connect(one.fileno(), address, 16))
+"""
+
+
+@pytest.mark.parametrize("what", ["caught", "fatal", "restarted"])
+def test_signals_while_a_peer_is_waited_for(what):
+    """They are taken as without a broker: a handler runs, a fatal one ends the program, and a call that its handler wants begun anew is."""
+    with socket.socket() as full, socket.socket() as quick, contextlib.ExitStack() as waiting:
+        full.bind((HOST, 0))
+        full.listen(0)
+        quick.bind((HOST, 0))
+        quick.listen()
+        held = []
+        for _ in range(4):
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+            held.append(one)
+
+        def make_room():
+            """Once the handler has run: take what is in the queue, until the one that waits gets in."""
+            quick.accept()[0].close()
+            full.settimeout(0.05)
+            while not done.is_set():
+                with contextlib.suppress(TimeoutError):
+                    full.accept()[0].close()
+
+        done = threading.Event()
+        thread = threading.Thread(target=make_room)
+        if what == "restarted":
+            thread.start()
+        ports = [one.getsockname()[1] for one in (full, quick)]
+        ran = run(
+            python(), "-c", SIGNALLED, *map(str, ports), what,
+            options=("--connect", f"{HOST}:{ports[0]}", "--connect", f"{HOST}:{ports[1]}", "--wall", "60s"),
+        )  # fmt: skip
+        done.set()
+        if what == "restarted":
+            thread.join()
+    assert ran.report["limit"] == "", str(ran.done)
+    if what == "fatal":
+        assert ran.report["signal"] == 14
+    else:
+        assert ran.done.stdout == {"caught": "late\n", "restarted": "0\n"}[what], str(ran.done)

@@ -13,8 +13,8 @@ The copy handed to the kernel always says the family that it was judged as.
 Rejected: letting the call continue after a look at the address (that is the race); a socket of our own in the target's place (options, bound address, epoll
 registrations would be lost); raw, SCTP and MPTCP sockets, which can say where they send in other ways than in an address.
 
-What can still go wrong: a signal that comes while the broker waits for a peer is handled by the target when the call is over. A target that cannot be
-traced by the supervisor (not dumpable, another user's) is denied everything.
+What can still go wrong: a signal that comes while the broker waits for a peer is noticed late (`seclude.supervise.acting`). A target that cannot be traced
+by the supervisor (not dumpable, another user's) is denied everything.
 """
 
 from __future__ import annotations
