@@ -163,8 +163,9 @@ class Worker:
                 if echoed != nonce:
                     raise Garbled("an answer to another call")
                 # The limit counts what values cost; their bytes are always fewer.
-                if size > (output if kind == b"R" else _EXCEPTION):
-                    raise Garbled(f"an answer that announces {size} bytes, beyond output={output}")
+                most = output if kind == b"R" else _EXCEPTION
+                if size > most:
+                    raise Garbled(f"an answer that announces {size} bytes, beyond {most}")
                 expected += size
         if len(received) > expected:
             raise Garbled("more than one answer")
