@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -42,7 +42,7 @@ class Machine:
 
 class Trace:
     def __init__(self, tmp_path, **options):
-        self.machine: Any = Machine()
+        self.machine = cast("Any", Machine())
         self.path = tmp_path / "trace"
         self.output = Output(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), colour=options.pop("colour", False))
         self.tracer = Tracer(self.machine, self.output, Wanted(options.pop("wanted", "!")), reader=self.machine, **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import struct
+from typing import Any
 
 from seclude.supervise.unwind import Tables, callers, stack_pointer
 
@@ -54,12 +55,18 @@ def test_what_is_computed_is_not_followed(tmp_path):
 
 
 def test_callers_by_hand():
-    rows = {0x10FF: (7, 16, {16: -8}), 0x20FF: (7, 32, {16: -8, 6: -16}), 0x30FF: (6, 16, {16: -8, 6: -16}), 0x40FF: (7, 8, {16: None})}
-    stack = {0x8008: 0x2100, 0x8028: 0x3100, 0x8020: 0x9000, 0x9008: 0x4100, 0x9000: 0}
+    rows: Any = {
+        0x10FF: (7, 16, {16: -8}),
+        0x20FF: (7, 32, {16: -8, 6: -16}),
+        0x30FF: (6, 16, {16: -8, 6: -16}),
+        0x40FF: (7, 8, {16: None}),
+    }
+    stack: Any = {0x8008: 0x2100, 0x8028: 0x3100, 0x8020: 0x9000, 0x9008: 0x4100, 0x9000: 0}
     assert callers(rows.get, stack.get, 0x1100, 0x8000, 9) == [0x2100, 0x3100, 0x4100]
     assert callers(rows.get, stack.get, 0x1100, 0x8000, 1) == [0x2100]
     assert callers(rows.get, stack.get, 0x3100, 0x8000, 9) == []  # rbp is not known
-    assert callers(rows.get, {}.get, 0x1100, 0x8000, 9) == []
+    nothing: Any = {}
+    assert callers(rows.get, nothing.get, 0x1100, 0x8000, 9) == []
 
 
 def test_a_stack_that_leads_in_circles_ends():

@@ -86,8 +86,7 @@ class Watching:
         self.tracer: Tracer | None = None
         self.output: Output | None = None
         self._file = -1
-        if wanted.get("trace"):
-            self._trace(job, wanted, run)
+        tracer = self._trace(job, wanted, run) if wanted.get("trace") else None
         if wanted.get("where"):
             from seclude.supervise.where import Places
 
@@ -100,12 +99,12 @@ class Watching:
                 raise UsageError(f"--log-keep {keep}: expected a number of files, up to 1000")
             size = wanted.get("log_size")
             self.journal = Journal(wanted["log"], size=SIZE if size is None else size_of(size), keep=int(keep))
-        tracer = self.tracer
         if tracer is not None and self.journal is not None:
             tracer.log = self.log_call
+        self.tracer = tracer
         run.record = Watched(self)
 
-    def _trace(self, job: Job, wanted: dict[str, Any], run: Any) -> None:
+    def _trace(self, job: Job, wanted: dict[str, Any], run: Any) -> Tracer:
         from seclude.supervise.tracer import Tracer, Wanted
         from seclude.supervise.tracer_output import Output
 
@@ -130,7 +129,7 @@ class Watching:
             from seclude.supervise.tracer_counts import Counts
 
             counts = Counts()
-        self.tracer = Tracer(run.kernel, self.output, shown, failed=bool(wanted.get("trace_failed")), counts=counts, limit=int(size))
+        return Tracer(run.kernel, self.output, shown, failed=bool(wanted.get("trace_failed")), counts=counts, limit=int(size))
 
     def program(self, artifact: Artifact, program: bytes) -> bytes:
         """The filter to load: with a trace, the one whose TRACE answers are for us."""
