@@ -460,3 +460,53 @@ def test_what_cannot_be_given_back_as_it_was_read_is_refused():
     ran = run("cat", "/etc/hostname", text=ALLOW + "notify openat\n", options=options(LOOKS, "by_directory"))
     assert ran.done.status != 0
     assert "after looking at the target's memory" in ran.denials[0]["reason"]
+
+
+STUCK = """
+import threading
+from seclude.supervise import Allow, Deny, handler
+
+@handler("getpgid")
+def stuck(call):
+    threading.Event().wait()
+
+@handler("openat")
+async def later(call):
+    return Deny("EACCES") if call.path("pathname").endswith("secret") else Allow()
+
+@handler("openat", threads=True)
+def beside(call):
+    return Deny("EACCES") if call.path("pathname").endswith("secret") else Allow()
+"""
+
+
+@pytest.mark.parametrize("engine", ["notify", "ptrace"])
+def test_a_handler_that_never_comes_back_holds_no_clock(engine):
+    ran = run(c_program(VICTIM), text=ALL_THREE, options=(*options(STUCK, "stuck"), "--engine", engine, "--wall", "0.3"))
+    assert ran.report["limit"] == "wall", str(ran.done)
+    assert ran.done.status == 124
+
+
+@pytest.mark.parametrize("name", ["later", "beside"])
+def test_a_broker_stands_behind_handlers_in_any_thread(name):
+    with support.nobody_directory() as place:
+        (place / "public").write_text("public")
+        (place / "secret").write_text("secret")
+        code = f"""
+import threading
+done = []
+def work():
+    for _ in range(5):
+        assert open({str(place / "public")!r}).read() == "public"
+        for path in ({str(place / "secret")!r}, "/etc/hostname"):
+            try: open(path)
+            except PermissionError: done.append(path)
+threads = [threading.Thread(target=work) for _ in range(4)]
+for one in threads: one.start()
+for one in threads: one.join()
+print(len(done))
+"""
+        ran = run(
+            python(), "-c", code, text=ALLOW + "notify openat\n", options=(*options(STUCK, name), "--read", str(place), "--read", "/tmp"),
+        )  # fmt: skip
+        assert ran.done.stdout == "40\n", str(ran.done)

@@ -8,6 +8,7 @@ The loop's side of it: `Supervision.attach` when the listener is there, `handle`
 
 from __future__ import annotations
 
+import _thread
 import os
 import select
 import sys
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from seclude.sandbox.remote import Forwarder
     from seclude.sandbox.result import Job, Result
     from seclude.sandbox.start import Step
+    from seclude.supervise.call import Call
+    from seclude.supervise.files import FilesBroker
     from seclude.supervise.notifications import Start
     from seclude.supervise.observer import Calls
     from seclude.supervise.ptrace_engine import PtraceEngine
@@ -269,6 +272,7 @@ def build(job: Job, run: Any) -> Supervision:
     wanted = job.supervision
     words = wanted.get("handlers", ())
     handlers = load_handlers(words)
+    given = tuple(handlers)
     refuse_unreachable(handlers, job.artifact)
     brokers = None
     if "connect" in wanted or "bind" in wanted or "exec" in wanted:
@@ -279,7 +283,7 @@ def build(job: Job, run: Any) -> Supervision:
     if _names_files(wanted):
         from seclude.sandbox.files import broker
 
-        handlers.append(broker(wanted, run.path, job.cwd).handler(architectures(job.artifact)))
+        handlers.append(_for_each_thread(broker(wanted, run.path, job.cwd), architectures(job.artifact)))
     engine = choose_engine(words, wanted.get("engine", "auto"))
     if engine == "ptrace" and not run.trace:
         raise PolicyError(
@@ -293,6 +297,9 @@ def build(job: Job, run: Any) -> Supervision:
         )
     made = Supervision(run, handlers, engine)
     made.brokers = brokers
+    if run.plan.wall is not None or run.plan.cpu is not None:
+        # A handler that does not come back must not hold the clocks of the run.
+        made.router.beside = frozenset(one for one in given if not one.threads and not one.is_async)
     if "ask" in wanted:
         from seclude.sandbox import ask
 
@@ -302,6 +309,21 @@ def build(job: Job, run: Any) -> Supervision:
 
 def _names_files(wanted: dict[str, Any]) -> bool:
     return any(wanted.get(option) for option in ("read", "write", "hide"))
+
+
+def _for_each_thread(first: FilesBroker, known: list[abi.Architecture]) -> Handler:
+    """The broker of files as a handler that may also stand behind handlers in threads: each thread has a broker of its own, since each acts as another."""
+    made = first.handler(known)
+    brokers: dict[int, FilesBroker] = {}
+
+    def decide(call: Call) -> Verdict:
+        me = _thread.get_ident()
+        if me not in brokers:
+            brokers[me] = first.another()
+        return brokers[me].decide(call)
+
+    made.function = decide
+    return made
 
 
 def _why(run: Any) -> str:

@@ -60,6 +60,10 @@ class FilesBroker:
         self._identity: Identity | None = None
         self._resolver: Resolver | None = None
 
+    def another(self) -> FilesBroker:
+        """A broker with the same rules, for another thread."""
+        return FilesBroker(self.rules, self._hidden)
+
     def handler(self, architectures: Iterable[Architecture]) -> Handler:
         """The handler to give to an engine: for the brokered calls that these architectures have."""
         known = [arch.number for arch in architectures]

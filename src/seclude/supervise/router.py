@@ -16,6 +16,7 @@ would be a promise about memory that can change: it is turned into emulation whe
 
 from __future__ import annotations
 
+import _thread
 import os
 
 from seclude.errors import UsageError, printable
@@ -63,7 +64,7 @@ class Router:
     no architecture has, and for a declared verdict that the engine cannot give.
     """
 
-    __slots__ = ("_chains", "handlers", "interrupted", "performers", "wait")
+    __slots__ = ("_chains", "_one_by_one", "beside", "handlers", "interrupted", "performers", "wait")
 
     def __init__(
         self,
@@ -76,6 +77,9 @@ class Router:
     ) -> None:
         self.handlers = tuple(handlers)
         self.performers = dict(performers or {})
+        #: plain handlers that must not hold the engine's loop all the same, since it has clocks to keep: they run in a thread, still one at a time
+        self.beside: frozenset[Handler] = frozenset()
+        self._one_by_one = _thread.allocate_lock()
         #: the KeyboardInterrupt that a handler was left by: the call is denied, and whose loop it is may end it
         self.interrupted: KeyboardInterrupt | None = None
         #: runs a coroutine to its end from a pool's thread; set by the engine that has an event loop
@@ -111,12 +115,11 @@ class Router:
         """The handlers of a call, in the order in which they are asked; None where nobody handles it."""
         return self._chains.get((token, nr))
 
-    @staticmethod
-    def place(chain: Chain) -> Literal["loop", "pool", "async"]:
+    def place(self, chain: Chain) -> Literal["loop", "pool", "async"]:
         """Where the handlers of ``chain`` may run: in the engine's loop, in a thread of its pool, or in its event loop."""
         place: Literal["loop", "async"] = "loop"
         for one in chain:
-            if one.threads:
+            if one.threads or (one in self.beside and not one.is_async):
                 return "pool"
             if one.is_async:
                 place = "async"
@@ -127,7 +130,11 @@ class Router:
         answer: object
         for one in chain:
             try:
-                answer = one.function(call)
+                if one in self.beside:
+                    with self._one_by_one:
+                        answer = one.function(call)
+                else:
+                    answer = one.function(call)
                 if one.is_async:
                     if self.wait is None:
                         raise UsageError("an async handler needs an engine with an event loop")
