@@ -654,7 +654,12 @@ class Machine(RuleBasedStateMachine):
         wanted = self.model.give(giver, fd, taker)
         counts["give"] += 1
         if reply.result != wanted:
-            raise Disagreement(f"give: the kernel says {reply.result}, the model {wanted}")
+            has = sorted(
+                int(name) for name in os.listdir(f"/proc/{self._real(taker).pid}/task/{self._number(taker)}/fd") if int(name) < 900
+            )
+            raise Disagreement(
+                f"give: the kernel says {reply.result} and has {has}, the model {wanted} of {sorted(taker.process.files.table)}"
+            )
 
     def _drop(self, task):
         self._real(task).tell("SYSCALL", 117, 65534, 65534, 65534)  # setresuid

@@ -198,6 +198,7 @@ static void *serve(void *given) {
 
 int main(void) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    raw(SYS_close_range, 4, ~0u, 0, 0, 0, 0); /* whatever came along from whoever runs the tests */
     move(3, FIRST);
     sockets = FIRST + 1;
     serve((void *)(long)FIRST);
