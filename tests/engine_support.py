@@ -141,7 +141,9 @@ ALL = ("decide", "slow", "later", "data", "place", "looked")
 
 def handlers(log: Path, *names: str) -> tuple[str, ...]:
     """The options that name these handlers; what they have to say goes to ``log``."""
-    path = public() / f"engines{os.getpid()}.py"
-    path.write_text(HANDLERS.format(log=str(log)))
-    path.chmod(0o644)
+    # A name for each text: what was compiled before is known by the file's size and its time in seconds.
+    path = public() / f"engines{os.getpid()}{abs(hash(log)):x}.py"
+    if not path.exists():
+        path.write_text(HANDLERS.format(log=str(log)))
+        path.chmod(0o644)
     return tuple(word for name in names for word in ("--handler", f"{path}:{name}"))
