@@ -510,3 +510,16 @@ print(len(done))
             python(), "-c", code, text=ALLOW + "notify openat\n", options=(*options(STUCK, name), "--read", str(place), "--read", "/tmp"),
         )  # fmt: skip
         assert ran.done.stdout == "40\n", str(ran.done)
+
+
+def test_a_handler_of_the_library_that_never_comes_back_does_not_outlast_the_timeout():
+    out = host(
+        """
+@handler("getpgid")
+def stuck(call):
+    threading.Event().wait()
+result = seclude.run([PROGRAM], policy=POLICY, handlers=[stuck, parent, slow], timeout=0.3)
+print(result.limit, result.code, len(result.denials))
+"""
+    )
+    assert out == ["wall 124 0"]

@@ -49,15 +49,17 @@ class _Notified:
 class Host:
     """One run's handlers in this process, under ``artifact``'s policy. Raises `UsageError` where they cannot be meant, before anything is started.
 
-    ``wanted`` is what the job says of them.
+    ``wanted`` is what the job says of them. ``clocked``: the run's time is limited, so that no handler may hold the thread that waits for its end.
     """
 
     __slots__ = ("_attendant", "_closed", "_kernel", "_loop", "_pool", "_socket", "record", "router", "theirs", "wanted")
 
-    def __init__(self, handlers: Iterable[Handler], engine: str, artifact: Artifact) -> None:
+    def __init__(self, handlers: Iterable[Handler], engine: str, artifact: Artifact, *, clocked: bool = False) -> None:
         given = tuple(handlers)
         refuse_unreachable(given, artifact)
         self.router = Router(given, architectures(artifact), gives=gives(engine), engine=engine)
+        if clocked:
+            self.router.beside = frozenset(one for one in given if not one.threads and not one.is_async)
         self.wanted: dict[str, Any] = {"remote": [list(key) for key in self.router.calls], "engine": engine}
         self.record = Record()
         self._kernel = Linux()

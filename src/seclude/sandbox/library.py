@@ -61,8 +61,8 @@ def run(
     ``stdin``: bytes to feed, or a descriptor; ``stdout``, ``stderr``: descriptors (default: this process's own); ``capture`` collects both
     into the result instead. ``env``: the whole environment; ``cwd``: the directory to start in. ``report=False`` loads the plain
     filter, ``ptrace=False`` does not trace; ``weaker`` maps an action that this kernel may lack to its substitute (``{"kill_process": "trap"}``).
-    ``handlers`` (`seclude.supervise.handler`) decide the calls that the policy gives the action notify or trace, in this thread while it waits, or in threads
-    of their own; ``engine`` is "notify", "ptrace", or "auto".
+    ``handlers`` (`seclude.supervise.handler`) decide the calls that the policy gives the action notify or trace, in this thread while it waits (in another where the
+    run's time is limited, so that no handler can hold its end), or in threads of their own; ``engine`` is "notify", "ptrace", or "auto".
     ``connect``, ``bind``: addresses that the program may connect and send to, and bind and listen at, as ``--connect`` and ``--bind`` take them (``"192.0.2.1:80"``,
     ``"unix:/run/x"``); either closes every other address. ``programs``: the files that it may execute besides the command itself; None: any.
     ``read``, ``write``: files, directories and globs that the program may read, or also change; either closes all other files but what programs need to run
@@ -142,7 +142,7 @@ def run(
     else:
         from seclude.sandbox.host import Host
 
-        host = Host(given, engine, artifact)
+        host = Host(given, engine, artifact, clocked=bounds.wall is not None or bounds.cpu is not None)
         try:
             job.supervision |= host.wanted
             result = submit(job, streams, loaded, host)
