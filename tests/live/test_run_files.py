@@ -519,3 +519,22 @@ attempt("internet", lambda: socket.socket(socket.AF_INET).family.name)
     assert ran.denied("socket")["suggestion"] == "--allow 'socket(domain == AF_UNIX)'"
     ran = python_run(place, code, "--allow", "socket(domain == AF_UNIX)")
     assert ran.done.stdout.startswith("socket <socket.socket ")
+
+
+@pytest.mark.parametrize("nobody", who())
+def test_a_broker_whose_rules_have_gone_wrong_is_held_by_landlock(place, nobody):
+    done = support.run_python(
+        """
+        import sys
+        from seclude.supervise.files_rules import WRITE, Rules
+
+        Rules.level = lambda self, path: WRITE
+        from seclude.cli.main import main
+
+        sys.exit(main(sys.argv[1:]))
+        """,
+        "run", "--policy", policy(ALLOW), "--read", f"{place}/plain", "--report", "none", "--", "cat", f"{place}/plain/file", f"{place}/secret/file",
+        nobody=nobody,
+    )  # fmt: skip
+    assert done.stdout == "plain\n", str(done)
+    assert "secret/file: Permission denied" in done.stderr

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 __all__ = [
-    "ACCESS_FS", "EXECUTE", "ON_FILES", "READ", "SCOPE_ABSTRACT_UNIX_SOCKET", "SCOPE_SIGNAL", "Ruleset", "abi_version", "access_fs", "restrict_self",
+    "ACCESS_FS", "EXECUTE", "ON_FILES", "READ", "SCOPE_ABSTRACT_UNIX_SOCKET", "SCOPE_SIGNAL", "WRITE_FILE", "Ruleset", "abi_version", "access_fs", "restrict_self",
     "scope_ruleset",
 ]  # fmt: skip
 
@@ -37,7 +37,7 @@ ACCESS_FS = (
     "execute", "write_file", "read_file", "read_dir", "remove_dir", "remove_file", "make_char", "make_dir", "make_reg", "make_sock", "make_fifo",
     "make_block", "make_sym", "refer", "truncate", "ioctl_dev",
 )  # fmt: skip
-EXECUTE, READ = 1 << 0, 1 << 2 | 1 << 3
+EXECUTE, WRITE_FILE, READ = 1 << 0, 1 << 1, 1 << 2 | 1 << 3
 #: those that make sense for what is no directory
 ON_FILES = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15
 #: ABI → what it brought, as landlock(7) lists them

@@ -232,6 +232,8 @@ class _Run:
         refuse_forbidden_start(
             self.job, self.plain, call_of_exec(spawn), report=self.report or self.job.supervision.get("engine") == "ptrace"
         )
+        if self.supervision is not None:
+            self.supervision.confine()
         self.started_at = time.monotonic()
         self.main = spawn.start()
         self.observer = Observer(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from seclude.supervise.files import FilesBroker
 
-__all__ = ["DEVICES", "OPTIONS", "RUNTIME", "asked", "broker", "domain", "policy_rules", "rules_of"]
+__all__ = ["DEVICES", "OPTIONS", "RUNTIME", "asked", "broker", "domain", "own_domain", "policy_rules", "rules_of"]
 
 OPTIONS = ("read", "write", "hide")
 
@@ -157,14 +157,37 @@ def broker(supervision: Mapping[str, Any], program: bytes, cwd: bytes | None = N
     return FilesBroker(rules, _identities(pattern.text for pattern in rules.hide))
 
 
-def domain(supervision: Mapping[str, Any], program: bytes, *, alone: bool = False) -> landlock.Ruleset | None:
+def own_domain(supervision: Mapping[str, Any], program: bytes) -> landlock.Ruleset | None:
+    """What Landlock holds the broker itself to: its target's files, and what a supervisor needs (/proc, control groups, Python). None as for `domain`.
+
+    Entered before the target is made, whose own domain then lies within: a process in a domain beside it could not look at it any more.
+    """
+    import sys
+
+    made = domain(supervision, program, scoped=False)
+    if made is None:
+        return None
+    try:
+        _allow(made, b"/proc", landlock.READ | landlock.WRITE_FILE)
+        _allow(made, b"/sys/fs/cgroup", made.fs)
+        _allow(made, os.fsencode(os.devnull), landlock.READ | landlock.WRITE_FILE)
+        for path in dict.fromkeys((*sys.path, sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(os.path.dirname(__file__))))):
+            if path:
+                _allow(made, os.fsencode(path), landlock.READ)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def domain(supervision: Mapping[str, Any], program: bytes, *, alone: bool = False, scoped: bool = True) -> landlock.Ruleset | None:
     """What Landlock holds the target to, beside the broker: what it executes, since execve is not the broker's; and, should a call ever get past it,
     the files. None where the kernel has no Landlock. Raises `KernelError`.
 
     A glob cannot be said there: what it starts from may be read, as far as Landlock is asked, and nothing of it executed. Neither can an exception: of a
     directory in which something is hidden by its name, everything else that is there now may be executed, by name.
 
-    ``alone``: there is no broker, so what only that can do is refused (`UsageError`), and /proc is open for reading as a whole.
+    ``scoped``: signals and abstract sockets are kept inside as well. ``alone``: there is no broker, so what only that can do is refused (`UsageError`), and /proc is open for reading as a whole.
     """
     handled = landlock.access_fs()
     if alone and supervision.get("hide"):
@@ -177,9 +200,9 @@ def domain(supervision: Mapping[str, Any], program: bytes, *, alone: bool = Fals
             raise KernelError("this kernel has no Landlock, and without it files are held by a supervisor only", "leave out --no-report")
         return None
     rules = rules_of(supervision, program)
-    scoped = landlock.SCOPE_ABSTRACT_UNIX_SOCKET | landlock.SCOPE_SIGNAL if landlock.abi_version() >= 6 else 0
-    made = landlock.Ruleset(fs=handled, scoped=scoped)
-    if not scoped:
+    scope = landlock.SCOPE_ABSTRACT_UNIX_SOCKET | landlock.SCOPE_SIGNAL if scoped and landlock.abi_version() >= 6 else 0
+    made = landlock.Ruleset(fs=handled, scoped=scope)
+    if scoped and not scope:
         made.notes = (f"Landlock ABI {landlock.abi_version()}: signals and abstract sockets are not scoped (that needs ABI 6, Linux 6.12)",)
     hidden = [pattern.text for pattern in rules.hide if not is_glob(pattern.text)]
     try:

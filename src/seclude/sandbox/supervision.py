@@ -175,6 +175,20 @@ class Supervision:
         if self._asking is not None:
             self._run.notes.extend(self._asking.notes())
 
+    def confine(self) -> None:
+        """Hold this process to the files that its broker may open, before the target is made; where it does nothing but that. Raises `KernelError`."""
+        wanted = self._run.job.supervision
+        if not (wanted.get("read") or wanted.get("write")) or wanted.keys() - {"read", "write", "hide", "runtime"}:
+            return
+        from seclude.kernel import prctl
+        from seclude.sandbox.files import own_domain
+
+        made = own_domain(wanted, os.path.join(self._run.job.cwd or b"", self._run.path))
+        if made is not None:
+            with made:
+                prctl.set_no_new_privs()
+                made.restrict()
+
     def domain(self, scope: Ruleset | None) -> Ruleset | None:
         """The run's Landlock domain, given the one that it would have."""
         return scope if self.brokers is None else self.brokers.domain(scope)
