@@ -18,7 +18,7 @@ Every system call is a method of `KernelModel`; it returns a `SystemCall` that s
 negated errno), ``state``, ``signals``, ``log``, ``evaluations``. ``tests/model/test_worked_example.py`` is a longer example.
 
 One file is one concept of the kernel, and functions have its names (`seclude.model.functions` lists them): ``task``, ``filter``,
-``cache``, ``seccomp``, ``tsync``, ``entry``, ``notify``, ``ptrace``, ``signals``, ``log``; ``versions`` is what appeared when;
+``cache``, ``seccomp``, ``tsync``, ``entry``, ``notify``, ``listener``, ``ptrace``, ``signals``, ``log``; ``versions`` is what appeared when;
 ``invariants`` hold after every step; ``calls`` says how functions sleep.
 """
 

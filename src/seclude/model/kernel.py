@@ -8,9 +8,7 @@ before the method returns: the model is always at rest between two calls, as a k
 
 from __future__ import annotations
 
-import functools
-
-from seclude.abi import Architecture, by_token, companions, known_at
+from seclude.abi import Architecture, by_token
 from seclude.abi import arch as find_arch
 from seclude.errors import InternalError, UsageError
 from seclude.model import ptrace
@@ -19,7 +17,9 @@ from seclude.model.entry import do_syscall
 from seclude.model.files import File, Files
 from seclude.model.filter import Fprog
 from seclude.model.invariants import check
-from seclude.model.notify import seccomp_notify_ioctl, seccomp_notify_poll, seccomp_notify_release
+from seclude.model.listener import seccomp_notify_ioctl
+from seclude.model.machine import BODIES, MODELLED, bitmap_sizes, numbers
+from seclude.model.notify import seccomp_notify_poll, seccomp_notify_release
 from seclude.model.seccomp import do_seccomp, prctl_seccomp
 from seclude.model.signals import exit_to_user_mode, ignored, send_signal
 from seclude.model.task import (
@@ -51,25 +51,6 @@ if TYPE_CHECKING:
 __all__ = ["KernelModel"]
 
 _ENOTTY = 25
-#: architectures that give the bitmap a size (SECCOMP_ARCH_NATIVE in arch/*/include/asm/seccomp.h); the model has no other, since errno
-#: and signals of mips and parisc are numbered differently
-_MODELLED = ("x86_64", "x86", "aarch64", "arm", "riscv64", "s390x", "ppc64le", "ppc64", "ppc")
-
-
-@functools.cache
-def _numbers(arch: str, version: Version) -> dict[int, str]:
-    """The calls that a kernel has, by number."""
-    one = find_arch(arch)
-    return {nr: name for name, nr in one.calls().items() if known_at(name, str(version), one)}
-
-
-@functools.cache
-def _bitmap_sizes(arch: str, version: Version) -> dict[int, int]:
-    """SECCOMP_ARCH_NATIVE_NR and SECCOMP_ARCH_COMPAT_NR: one more than the last number of the table, by audit token. x32 has no bitmap."""
-    native = find_arch(arch)
-    members = [native, *(one for one in companions(native) if one.token != native.token)]
-    # Private calls of an architecture (arm's from 0xf0000 on) are no part of its table.
-    return {one.token: 1 + max(number for number in _numbers(one.name, version) if number < 0x10000) for one in members}
 
 
 class KernelModel:
@@ -78,14 +59,14 @@ class KernelModel:
     def __init__(self, version: str = f"{NEWEST[0]}.{NEWEST[1]}", arch: str | Architecture = "x86_64", *, by_hand: bool = False) -> None:
         self.version = Version.read(version)
         self.arch = find_arch(arch)
-        if self.arch.name not in _MODELLED:
-            raise UsageError(f"the kernel of {self.arch.name} is not modelled", f"one of {', '.join(_MODELLED)}")
+        if self.arch.name not in MODELLED:
+            raise UsageError(f"the kernel of {self.arch.name} is not modelled", f"one of {', '.join(MODELLED)}")
         self.by_hand = by_hand
         #: numbers of the native table at this version, and bit 30 where x32 shares the token
-        self.names = _numbers(self.arch.name, self.version)
+        self.names = numbers(self.arch.name, self.version)
         self.x32_bit = 0x40000000 if self.arch.name == "x86_64" else 0
         #: audit token → numbers in the bitmap
-        self.bitmap_sizes = _bitmap_sizes(self.arch.name, self.version)
+        self.bitmap_sizes = bitmap_sizes(self.arch.name, self.version)
         #: the id of a listener's first notification: a random number in the kernel
         self.first_id = 1
         self.actions_logged = frozenset(name for action, name in ACTION_NAMES.items() if action != SECCOMP_RET_ALLOW)
@@ -274,7 +255,7 @@ class KernelModel:
     def implementation(self, token: int, nr: int) -> Body | None:
         """What the model itself knows to execute."""
         name = self.names.get(nr) if token == self.arch.token else None
-        return _BODIES.get(name) if name is not None else None
+        return BODIES.get(name) if name is not None else None
 
     def seccomp(self, task: Task, op: int, flags: int = 0, uargs: object = None) -> SystemCall:
         """seccomp(2); ``uargs`` as of `do_seccomp`. A `Program` stands for the struct that describes it."""
@@ -430,23 +411,3 @@ def _fprog(value: object) -> object:
     from seclude.bpf.program import Program
 
     return Fprog(value) if isinstance(value, Program) else value
-
-
-def _getpid(kernel: KernelModel, task: Task) -> Steps[int]:
-    yield from ()
-    return task_pid_vnr(task.process.leader, task)
-
-
-def _gettid(kernel: KernelModel, task: Task) -> Steps[int]:
-    yield from ()
-    return task_pid_vnr(task, task)
-
-
-def _getppid(kernel: KernelModel, task: Task) -> Steps[int]:
-    yield from ()
-    parent = task.process.parent
-    return task_pid_vnr(parent.leader, task) if parent is not None else 0
-
-
-#: calls that are executed for real
-_BODIES: dict[str, Body] = {"getpid": _getpid, "gettid": _gettid, "getppid": _getppid}
