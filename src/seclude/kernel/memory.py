@@ -10,6 +10,7 @@ and so do Yama 2 and 3. Then there is no answer, `None`, and a report says ``<un
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import os
 
@@ -35,17 +36,40 @@ for _function in (_readv, _writev):
     _function.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong)
 
 
+class _Scratch(_thread._local):
+    """One thread's buffer of a page, and the vectors that name it and the place to read."""
+
+    def __init__(self) -> None:
+        self._buffer = ctypes.create_string_buffer(_PAGE)
+        self._local, self._remote = _Vector(ctypes.addressof(self._buffer), _PAGE), _Vector(0, 0)
+        self.at, self.local = ctypes.addressof(self._buffer), ctypes.addressof(self._local)
+        self._there = ctypes.addressof(self._remote)
+
+    def remote(self, address: int, size: int) -> int:
+        """The address of the vector for ``size`` bytes at ``address``."""
+        self._remote.base, self._remote.length = address, size
+        return self._there
+
+
+_scratch = _Scratch()
+
+
 def read(tid: int, address: int, size: int) -> bytes | None:
     """Up to ``size`` bytes at ``address`` of the thread's memory: fewer where a mapping ends, None where none is readable."""
     if size <= 0:
         return b""
     if not 0 < address < 1 << 8 * ctypes.sizeof(ctypes.c_void_p):
         return None
-    buffer = ctypes.create_string_buffer(size)
-    local, remote = _Vector(ctypes.addressof(buffer), size), _Vector(address, size)
-    got = _readv(tid, ctypes.addressof(local), 1, ctypes.addressof(remote), 1, 0)
-    if got > 0:
-        return buffer.raw[:got]
+    if size <= _PAGE:  # most are: no new objects for these
+        got = _readv(tid, _scratch.local, 1, _scratch.remote(address, size), 1, 0)
+        if got > 0:
+            return ctypes.string_at(_scratch.at, got)
+    else:
+        buffer = ctypes.create_string_buffer(size)
+        local, remote = _Vector(ctypes.addressof(buffer), size), _Vector(address, size)
+        got = _readv(tid, ctypes.addressof(local), 1, ctypes.addressof(remote), 1, 0)
+        if got > 0:
+            return buffer.raw[:got]
     try:
         memory = os.open(f"/proc/{tid}/mem", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
