@@ -98,7 +98,7 @@ def test_no_other_way_to_an_address(by_address):
                 permitted = action(plain, arch, sockets, (family, kind, protocol, 0, 0, 0)) != ERRNO
                 assert permitted == expected, (name, family, kind, protocol)
         options = arch.number("setsockopt")
-        for level, option in ((0, 4), (41, 5), (41, 6), (41, 32), (41, 57)):
+        for level, option in ((0, 4), (0, 16), (0, 17), (41, 5), (41, 6), (41, 32), (41, 57), (41, 34), (41, 35)):
             assert action(plain, arch, options, (3, level, option, 4096, 8, 0)) == ERRNO, (name, level, option)
         # What needs no address is as quick as ever.
         assert action(plain, arch, arch.number("sendto"), (3, 4096, 1, 0, 0, 0)) not in (USER_NOTIF, ERRNO, KILL_PROCESS)

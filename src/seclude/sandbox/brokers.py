@@ -2,7 +2,7 @@
 
 Each of the first two closes every address that is not listed: to connect to, to send to, to bind and to listen at. The rules come after those of ``--allow`` and ``--deny``, and
 before the policy's own. What they open is what is needed to use a TCP or UDP socket, and, where one is granted, a local one; what they close are ways around an
-address: sockets of kinds that the broker does not know, source routes (IP_OPTIONS, IPV6_RTHDR and what carries them), io_uring and socketcall, whose arguments nobody sees.
+address: sockets of kinds that the broker does not know, source routes and tunnels (IP_OPTIONS, IPV6_RTHDR, IP_XFRM_POLICY and what carries them), io_uring and socketcall, whose arguments nobody sees.
 """
 
 from __future__ import annotations
@@ -58,9 +58,10 @@ def rules(supervision: Mapping[str, Any]) -> list[tuple[str, str]]:
     if not connect and not bind:
         return executes
     out = [
-        ("deny", "setsockopt(level == IPPROTO_IP and optname == 4)"),  # IP_OPTIONS
-        # IPV6_2292RTHDR, IPV6_2292PKTOPTIONS, IPV6_FLOWLABEL_MGR, IPV6_RTHDR
-        ("deny", "setsockopt(level == IPPROTO_IPV6 and optname in {5, 6, 32, 57})"),
+        # IP_OPTIONS; IP_IPSEC_POLICY, IP_XFRM_POLICY
+        ("deny", "setsockopt(level == IPPROTO_IP and optname in {4, 16, 17})"),
+        # IPV6_2292RTHDR, IPV6_2292PKTOPTIONS, IPV6_FLOWLABEL_MGR, IPV6_RTHDR; IPV6_IPSEC_POLICY, IPV6_XFRM_POLICY
+        ("deny", "setsockopt(level == IPPROTO_IPV6 and optname in {5, 6, 32, 57, 34, 35})"),
         ("notify", "connect, bind, listen, sendmsg, sendmmsg"),
         ("allow", "sendto(dest_addr == NULL)"),
         ("notify", "sendto"),

@@ -17,7 +17,7 @@ import errno
 import os
 import select
 
-from seclude.kernel import credentials, pidfd
+from seclude.kernel import credentials, pidfd, prctl
 from seclude.kernel.libc import syscall
 from seclude.kernel.signals import csignal
 from seclude.supervise.call import Gone
@@ -109,6 +109,8 @@ class Actor:
                 csignal.pthread_sigmask(csignal.SIG_UNBLOCK, {csignal.SIGURG})
                 if identity != self.own:
                     credentials.assume(identity)
+                    # With another user the kernel sets this anew, to fs.suid_dumpable: whoever is that user must not trace this thread.
+                    prctl.set_dumpable(False)
                 outcome.append(function())
             except BaseException as error:  # noqa: BLE001 - it is raised again where it is waited for
                 outcome.append(error)
