@@ -11,12 +11,10 @@ from __future__ import annotations
 import _thread
 import os
 import select
-import sys
 
 from seclude import abi
 from seclude.errors import KernelError, PolicyError, UsageError
-from seclude.kernel import proc
-from seclude.supervise.handlers import Handler
+from seclude.sandbox.handler_names import load_handlers
 from seclude.supervise.notify_engine import GIVES, Attendant
 from seclude.supervise.plain import with_trace, without_trace
 from seclude.supervise.router import Router, expand
@@ -37,13 +35,14 @@ if TYPE_CHECKING:
     from seclude.sandbox.start import Step
     from seclude.supervise.call import Call
     from seclude.supervise.files import FilesBroker
+    from seclude.supervise.handlers import Handler
     from seclude.supervise.notifications import Start
     from seclude.supervise.observer import Calls
     from seclude.supervise.ptrace_engine import PtraceEngine
     from seclude.supervise.router import Performer
     from seclude.supervise.verdict import Verdict
 
-__all__ = ["Supervision", "architectures", "build", "choose", "choose_engine", "gives", "load_handlers", "refuse_unreachable"]
+__all__ = ["Supervision", "architectures", "build", "choose", "choose_engine", "gives", "refuse_unreachable"]
 
 
 class Supervision:
@@ -365,70 +364,3 @@ def architectures(artifact: Artifact) -> list[abi.Architecture]:
     """The architectures of a compiled policy."""
     names = [word.strip() for word in artifact.summary.get("architectures", "").split(",")]
     return [abi.arch(name) for name in names if name] or [abi.native()]
-
-
-def load_handlers(words: Iterable[str]) -> list[Handler]:
-    """``module:function`` or ``file.py:function`` → the `Handler` of that name. The current directory is looked at first, as by ``python -m``.
-
-    Raises `UsageError`: no such module or name, not a handler, or a module that started threads, which a supervisor must not have before its target.
-    """
-    found = []
-    before = len(proc.threads())
-    for word in words:
-        where, colon, name = word.rpartition(":")
-        if not colon or not where or not name:
-            raise UsageError(f"--handler {word!r}: expected MODULE:FUNCTION", "write --handler mine:decide, or --handler ./mine.py:decide")
-        value = _import(where, word)
-        for part in name.split("."):
-            if not hasattr(value, part):
-                raise UsageError(f"--handler {word}: {where} has no {part!r}", "it is the name under which @handler(...) stands")
-            value = getattr(value, part)
-        if not isinstance(value, Handler):
-            raise UsageError(
-                f"--handler {word}: {name} is a {type(value).__name__}, no handler", 'put @handler("connect") above the function'
-            )
-        found.append(value)
-    if len(proc.threads()) > before:
-        raise UsageError(
-            "the modules of the handlers started threads when they were imported, and a supervisor must have one thread when it starts its target",
-            "start them at the first call",
-        )
-    return found
-
-
-def _import(where: str, word: str) -> Any:
-    try:
-        if where.endswith(".py") or "/" in where:
-            return _file(where)
-        here = os.getcwd()
-        if here not in sys.path:
-            sys.path.insert(0, here)
-        import importlib
-
-        return importlib.import_module(where)
-    except UsageError:
-        raise
-    except BaseException as error:  # noqa: BLE001 - somebody else's module: whatever it does, the run is refused with one line
-        said = f"{type(error).__name__}: {error}"
-        raise UsageError(
-            f"--handler {word}: {where} cannot be imported: {said}", "try: python3 -c 'import ...' in this directory"
-        ) from None
-
-
-def _file(path: str) -> Any:
-    import importlib.util
-
-    name = "seclude_handlers_" + "".join(character if character.isalnum() else "_" for character in os.path.abspath(path))
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"--handler: {path} is no Python file", "give a file that ends in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module

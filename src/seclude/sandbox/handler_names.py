@@ -1,0 +1,84 @@
+"""Handlers by their names on the command line: ``module:function``, or ``file.py:function``."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from seclude.errors import UsageError
+from seclude.kernel import proc
+from seclude.supervise.handlers import Handler
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+__all__ = ["load_handlers"]
+
+
+def load_handlers(words: Iterable[str]) -> list[Handler]:
+    """``module:function`` or ``file.py:function`` → the `Handler` of that name. The current directory is looked at first, as by ``python -m``.
+
+    Raises `UsageError`: no such module or name, not a handler, or a module that started threads, which a supervisor must not have before its target.
+    """
+    found = []
+    before = len(proc.threads())
+    for word in words:
+        where, colon, name = word.rpartition(":")
+        if not colon or not where or not name:
+            raise UsageError(f"--handler {word!r}: expected MODULE:FUNCTION", "write --handler mine:decide, or --handler ./mine.py:decide")
+        value = _import(where, word)
+        for part in name.split("."):
+            if not hasattr(value, part):
+                raise UsageError(f"--handler {word}: {where} has no {part!r}", "it is the name under which @handler(...) stands")
+            value = getattr(value, part)
+        if not isinstance(value, Handler):
+            raise UsageError(
+                f"--handler {word}: {name} is a {type(value).__name__}, no handler", 'put @handler("connect") above the function'
+            )
+        found.append(value)
+    if len(proc.threads()) > before:
+        raise UsageError(
+            "the modules of the handlers started threads when they were imported, and a supervisor must have one thread when it starts its target",
+            "start them at the first call",
+        )
+    return found
+
+
+def _import(where: str, word: str) -> Any:
+    try:
+        if where.endswith(".py") or "/" in where:
+            return _file(where)
+        here = os.getcwd()
+        if here not in sys.path:
+            sys.path.insert(0, here)
+        import importlib
+
+        return importlib.import_module(where)
+    except UsageError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - somebody else's module: whatever it does, the run is refused with one line
+        said = f"{type(error).__name__}: {error}"
+        raise UsageError(
+            f"--handler {word}: {where} cannot be imported: {said}", "try: python3 -c 'import ...' in this directory"
+        ) from None
+
+
+def _file(path: str) -> Any:
+    import importlib.util
+
+    name = "seclude_handlers_" + "".join(character if character.isalnum() else "_" for character in os.path.abspath(path))
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"--handler: {path} is no Python file", "give a file that ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

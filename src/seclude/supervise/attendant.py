@@ -1,0 +1,290 @@
+"""One listener whose calls are decided by handlers: the part of the notify engine that answers. See `seclude.supervise.notify_engine` for what it guards against."""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import errno
+import os
+from collections import deque
+
+from seclude.supervise.call import Call, Gone, Unreadable
+from seclude.supervise.pool import EventLoop, Pool
+from seclude.supervise.router import Decided, Router, discard
+from seclude.supervise.verdict import Allow, Deny, Emulate, Inject, Kill, Return
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    from seclude.kernel.notify import Notification
+    from seclude.kernel.protocol import Kernel
+    from seclude.supervise.record import Denial, Record
+    from seclude.supervise.router import Chain
+    from seclude.supervise.verdict import Verdict
+
+    Told: TypeAlias = tuple[tuple[object, ...], Denial]
+
+__all__ = ["GIVES", "Attendant", "close_listener"]
+
+#: the verdicts that this engine can give
+GIVES: frozenset[type[Verdict]] = frozenset((Allow, Deny, Return, Kill, Inject, Emulate))
+_USER_NOTIF = 0x7FC00000
+
+
+class Attendant:
+    """Answers the calls of one listener by handlers. What runs it polls ``wake`` and calls `drain` then: denials of other threads arrive there.
+
+    ``attend`` may be called from one thread only; answers are given from whichever thread has them.
+    """
+
+    __slots__ = (
+        "_done", "_giving", "_lock", "_loop", "_owns", "_pool", "abandoned", "kernel", "listener", "pending", "record", "router", "undone", "wake",
+    )  # fmt: skip
+
+    def __init__(
+        self, kernel: Kernel, listener: int, router: Router, record: Record, *, pool: Pool | None = None, loop: EventLoop | None = None,
+        wake: int = -1,
+    ) -> None:  # fmt: skip
+        self.kernel = kernel
+        self.listener = listener
+        self.router = router
+        self.record = record
+        self._pool = pool or Pool()
+        self._loop = loop or EventLoop()
+        self._owns = wake < 0
+        self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) if wake < 0 else wake
+        self._done: deque[Told | None] = deque()
+        self._lock = _thread.allocate_lock()
+        self._giving = 0  # threads between an answer and its record
+        #: calls that were received and have no answer yet
+        self.pending = 0
+        #: answers that came too late, and effects that were undone for it
+        self.undone = 0
+        self.abandoned = False
+        router.wait = self._loop.wait
+
+    def attend(self, notification: Notification, chain: Chain, value: int = _USER_NOTIF) -> None:
+        """Have the handlers of ``chain`` decide one received call, and answer it, now or later."""
+        call = self._call(notification, value)
+        place = self.router.place(chain)
+        if place == "loop":
+            self._decide(notification.id, chain, call, value)
+            return
+        self.pending += 1
+        if place == "async":
+            self._loop.submit(self._decide_async(notification.id, chain, call, value))
+            return
+        self._in_pool(notification.id, self._decide_in_pool, chain, call, value)
+
+    def _call(self, notification: Notification, value: int) -> Call:
+        kernel, listener, id_ = self.kernel, self.listener, notification.id
+        return Call(
+            kernel, notification.pid, notification.arch, notification.nr, notification.ip, notification.args,
+            lambda: kernel.still_waiting(listener, id_), value & 0xFFFF,
+        )  # fmt: skip
+
+    def _in_pool(self, id_: int, function: Callable[..., object], *arguments: object) -> None:
+        try:
+            self._pool.submit(function, id_, *arguments)
+        except RuntimeError:  # no thread can be made: then the call is denied, as it would be in a process that can make none
+            self.pending -= 1
+            self.kernel.reply(self.listener, id_, error=errno.EAGAIN)
+
+    # -- deciding: in the loop, in the event loop, in the pool
+
+    def _decide(self, id_: int, chain: Chain, call: Call, value: int) -> None:
+        try:
+            decided = self.router.decide(chain, call)
+        except Gone:
+            self._gone(id_)
+            return
+        if type(decided.verdict) is Emulate:
+            self.pending += 1
+            self._in_pool(id_, self._perform, decided, call, value)
+            return
+        told = self._give(id_, decided, call, value)
+        if told is not None:
+            self.record.add(*told)
+
+    async def _decide_async(self, id_: int, chain: Chain, call: Call, value: int) -> None:
+        try:
+            decided = await self.router.decide_async(chain, call)
+        except Gone:
+            self._gone(id_)
+            self._finish(None)
+            return
+        if type(decided.verdict) is Emulate:
+            self._in_pool(id_, self._perform, decided, call, value)
+        else:
+            self._finish_with(id_, decided, call, value)
+
+    def _decide_in_pool(self, id_: int, chain: Chain, call: Call, value: int) -> None:
+        try:
+            decided = self.router.decide(chain, call) if call.waits() else None  # it may have waited long for a thread
+        except (Gone, OSError):  # OSError: the listener was closed
+            decided = None
+        if decided is None:
+            self._gone(id_)
+            self._finish(None)
+        else:
+            self._perform(id_, decided, call, value)
+
+    def _perform(self, id_: int, decided: Decided, call: Call, value: int) -> None:
+        undo = decided.verdict.undo if isinstance(decided.verdict, Emulate) else None
+        try:
+            final = self.router.perform(decided, call) if call.waits() else None
+        except (Gone, OSError):
+            final = None
+        if final is None:
+            discard(decided.verdict)
+            self._gone(id_)
+            self._finish(None)
+        else:
+            self._finish_with(id_, final, call, value, undo)
+
+    def _finish_with(self, id_: int, decided: Decided, call: Call, value: int, undo: Callable[[Call, int], object] | None = None) -> None:
+        """Answer, in a thread that is not the loop's; the record is the loop's to write."""
+        with self._lock:
+            self._giving += 1
+        told = None
+        try:
+            told = self._give(id_, decided, call, value, undo)
+        except OSError:  # the listener was closed
+            told = None
+        finally:
+            self._finish(told)
+            with self._lock:
+                self._giving -= 1
+
+    def _gone(self, id_: int) -> None:
+        """A handler took the call for gone. If it was wrong, the call must not wait for ever."""
+        with contextlib.suppress(OSError):
+            self.kernel.reply(self.listener, id_, error=errno.EPERM)
+
+    def settle(self) -> None:
+        """Take over what was denied up to now, also by threads that have answered but not said so yet: after the target's end nothing is left out."""
+        while self._giving:
+            os.sched_yield()  # they are past everything that could take time
+        self.drain()
+
+    def _finish(self, told: Told | None) -> None:
+        self._done.append(told)
+        try:
+            os.eventfd_write(self.wake, 1)
+        except OSError:  # full: it will be looked at anyway; closed: nobody asks any more
+            return
+
+    def drain(self) -> None:
+        """Take over what other threads have finished since."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.wake)
+        while self._done:
+            told = self._done.popleft()
+            self.pending -= 1
+            if told is not None:
+                self.record.add(*told)
+
+    # -- answering
+
+    def _give(self, id_: int, decided: Decided, call: Call, value: int, undo: Callable[[Call, int], object] | None = None) -> Told | None:
+        """Do what the verdict says, in sight of whoever watches; what the record is to hold of it, or None."""
+        text = self.record.seen(call.tid, call.token, call.nr, call.raw)
+        told = self._answer(id_, decided, call, value, undo)
+        if told is None:
+            self.record.decided(call.tid, call.token, call.nr, call.raw, text, type(decided.verdict).__name__, decided.handler)
+        return told
+
+    def _answer(self, id_: int, decided: Decided, call: Call, value: int, undo: Callable[[Call, int], object] | None = None) -> Told | None:
+        verdict = decided.verdict
+        told: Told | None = None
+        if decided.told:
+            try:
+                told = self.router.denial(call, decided, value)
+            except Gone:
+                return None
+            self.record.look(call.tid, told[1])
+        kind = type(verdict)
+        if kind is Allow:
+            given = self.kernel.continue_(self.listener, id_)
+        elif isinstance(verdict, Deny):
+            arch = call.arch.name if call.arch is not None else ""
+            given = self.kernel.reply(self.listener, id_, error=verdict.number(arch))
+        elif isinstance(verdict, Return):
+            if call.written and verdict.value >= 0 and not self._delivered(call):
+                given = self.kernel.reply(self.listener, id_, error=errno.EFAULT) and undo is None
+            else:
+                given = self.kernel.reply(self.listener, id_, value=verdict.value)
+            if not given and undo is not None:
+                self._undo(undo, call, verdict.value)
+        elif isinstance(verdict, Inject):
+            return self._inject(id_, verdict, decided, call, value)
+        elif kind is Kill:
+            given = self._kill(id_, call)
+        else:
+            refused = Decided(Deny("EPERM"), decided.handler, f"handler {decided.handler} answered {kind.__name__}, which notify cannot do")
+            return self._answer(id_, refused, call, value)
+        return told if given else None
+
+    @staticmethod
+    def _delivered(call: Call) -> bool:
+        try:
+            return call.deliver(held=False)
+        except Gone:
+            return False  # and so is whom the answer is for
+
+    def _undo(self, undo: Callable[[Call, int], object], call: Call, value: int) -> None:
+        self.undone += 1
+        try:
+            undo(call, value)
+        except Exception:  # noqa: BLE001 - nobody is left who could be told but the record
+            return
+
+    def _inject(self, id_: int, verdict: Inject, decided: Decided, call: Call, value: int) -> Told | None:
+        try:
+            self.kernel.add_fd(self.listener, id_, verdict.fd, newfd=verdict.newfd, cloexec=verdict.cloexec)
+            return None
+        except OSError as error:
+            number = error.errno or errno.EPERM
+            # Always answered: a call whose descriptor could not be given would wait for ever.
+            if number == errno.EMFILE:  # the target's own limit
+                self.kernel.reply(self.listener, id_, error=number)
+                return None
+            reason = f"handler {decided.handler} injected descriptor {verdict.fd}: {os.strerror(number)}"
+            if number == errno.EBADF:
+                reason += ": it is not open, was opened with O_PATH, or newfd is beyond the target's limit"
+            return self._give(id_, Decided(Deny(number), decided.handler, reason), call, value)
+        finally:
+            discard(verdict)
+
+    def _kill(self, id_: int, call: Call) -> bool:
+        try:
+            pid = call.pid
+        except Unreadable:
+            pid = call.tid
+        except Gone:
+            return False
+        ended = pid > 0 and self.kernel.end(pid, call.waits)
+        # If it could not be killed it is denied, at the least.
+        return self.kernel.reply(self.listener, id_, error=errno.EPERM) or ended
+
+    def close(self) -> None:
+        """Stop taking part: threads finish what they are at, and nobody waits for them. The listener is the caller's to close, after this."""
+        self.settle()
+        self.abandoned = self.pending > 0
+        self._pool.stop()
+        self._loop.stop()
+        if self._owns and not self.abandoned:
+            os.close(self.wake)
+            self.wake = -1
+
+
+def close_listener(attendant: Attendant) -> None:
+    """Close an attendant's listener. Where a thread may still answer through its number, the number stays ours, as the null device, for good."""
+    if attendant.pending:
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        os.dup2(null, attendant.listener, inheritable=False)
+        os.close(null)
+    else:
+        os.close(attendant.listener)
