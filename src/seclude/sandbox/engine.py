@@ -366,13 +366,14 @@ class _Run:
                 return
 
     def _ready(self, cpu_check: float | None) -> list[tuple[int, int]]:
-        """What is ready, after waiting for it. What watches writes first, if there is time."""
-        if self.watching is not None and self.watching.waiting:
-            found = self.poll.poll(0)
-            if found or self.more:
-                return found
-            self.watching.idle()
-        return self.poll.poll(self._timeout(cpu_check))
+        """What is ready, after waiting for it. What watches writes when nothing came for a moment, or it has held back for one."""
+        watching, timeout = self.watching, self._timeout(cpu_check)
+        if watching is None or not watching.waiting:
+            return self.poll.poll(timeout)
+        found = self.poll.poll(watching.MOMENT if timeout is None else min(timeout, watching.MOMENT))
+        if not (found or self.more) or watching.overdue:
+            watching.idle()
+        return found
 
     def _waiting(self, cpu_check: float | None) -> Callable[[], list[tuple[int, int]]] | None:
         """How the responder waits for the next call, if it may: no longer than to the next clock."""

@@ -7,6 +7,7 @@ answer, while the target's memory is still what it was; `Watched.add` once it wa
 from __future__ import annotations
 
 import os
+import time
 
 from seclude.errors import UsageError
 from seclude.supervise.record import Record
@@ -74,13 +75,17 @@ class Watching:
     ``log``, ``log_size``, ``log_keep``, ``where``.
     """
 
-    __slots__ = ("_begun", "_file", "_job", "_run", "journal", "output", "places", "tracer")
+    #: milliseconds that text may be held back: so that many calls in a row are one write, and one that waits is seen waiting
+    MOMENT = 20
+
+    __slots__ = ("_begun", "_file", "_job", "_run", "_wrote", "journal", "output", "places", "tracer")
 
     def __init__(self, job: Job, run: Any) -> None:
         wanted = job.supervision["watch"]
         self._run = run
         self._job = job
         self._begun = False
+        self._wrote = 0.0
         self.journal: Journal | None = None
         self.places: Places | None = None
         self.tracer: Tracer | None = None
@@ -147,6 +152,11 @@ class Watching:
     def waiting(self) -> bool:
         """Whether `idle` has something to do."""
         return self.output is not None and (self.output.waiting or (self.tracer is not None and self.tracer.waiting))
+
+    @property
+    def overdue(self) -> bool:
+        """Whether text has been held back for long enough."""
+        return time.monotonic() - self._wrote > self.MOMENT / 1000
 
     def denied(self, denial: Denial, text: str) -> None:
         """A denial was delivered."""
@@ -230,6 +240,7 @@ class Watching:
         """Nothing else to do."""
         if self.tracer is not None:
             self.tracer.show()
+        self._wrote = time.monotonic()
         if self.output is not None:
             self.output.flush()
 
