@@ -216,7 +216,8 @@ class Twin:
         while time.monotonic() < end:
             try:
                 state = Path(f"{where}/stat").read_text().rpartition(")")[2].split()[0]
-                if state == "S" and Path(f"{where}/wchan").read_text() not in ("0", "pipe_read", "anon_pipe_read"):
+                # In its own read(2) it waits for us.
+                if state == "S" and Path(f"{where}/syscall").read_text().split()[0] not in ("running", "0"):
                     return
             except OSError as error:
                 raise Disagreement("the model says the actor sleeps, and it is gone") from error

@@ -13,11 +13,11 @@ from seclude.bpf.program import Program
 from seclude.model import uapi
 from seclude.model.filter import Fprog
 from seclude.model.uapi import FAULT
+from support import need_root
 
 pytestmark = [
     pytest.mark.live,
     pytest.mark.skipif(sys.platform != "linux" or os.uname().machine != "x86_64", reason="the victim is x86-64 code"),
-    pytest.mark.skipif(sys.platform == "linux" and os.geteuid() != 0, reason="capabilities are given and taken"),
 ]
 
 FILTER, STRICT = uapi.SECCOMP_SET_MODE_FILTER, uapi.SECCOMP_SET_MODE_STRICT
@@ -27,12 +27,14 @@ GETPPID, GETUID, GETPID = 110, 102, 39
 
 @pytest.fixture
 def twin():
+    need_root()
     with Twin() as made:
         yield made
 
 
 @pytest.fixture
 def nobody():
+    need_root()
     with Twin(privileged=False) as made:
         yield made
 
