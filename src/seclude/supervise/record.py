@@ -21,7 +21,8 @@ class Denial:
     ``call`` is its name (``#N`` where the tables have none), ``arch`` the architecture's name, ``text`` the call as a
     person reads it, with what the target showed in its memory; ``nr``, ``token``, ``ip`` and ``args`` are the raw
     words of the first such call. ``action`` says what became of it: ``errno``, ``kill_process``, ``kill_thread``,
-    ``trap``, ``notify`` or ``trace`` (both unhandled), or ``busy`` (a listener of its own, refused while reporting). ``result`` is
+    ``trap``, ``notify`` or ``trace`` (both unhandled), ``busy`` (a listener of its own, refused while reporting),
+    or ``handler`` (a handler's or broker's denial, whose ``reason`` is its own). ``result`` is
     what the target saw: an errno's name, or the signal. ``count`` is how often. ``rule``, ``reason`` and
     ``suggestion`` are filled in at the end, where the policy's text is at hand. ``tid`` is the thread of the first such call, ``where`` the place in
     the program from which it was made, if that was asked for.
