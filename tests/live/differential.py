@@ -396,7 +396,10 @@ class Machine(RuleBasedStateMachine):
 
     def _room(self, task):
         """Whether a socket can be sent over: it needs a number for a moment."""
-        return task.process.files.get_unused_fd() >= 0
+        files = task.process.files
+        number = files.get_unused_fd()
+        files.put_unused_fd(number)
+        return number >= 0
 
     @rule(pick=PICK, status=st.integers(0, 255), group=st.sampled_from([False, False, True]))
     def exit(self, pick, status, group):
