@@ -10,8 +10,10 @@ import itertools
 import pytest
 
 from model_support import ALLOW, X86_64, always, of, ready
+from seclude.abi import arch
 from seclude.bpf.program import Program
 from seclude.model import KernelModel, uapi
+from seclude.model.entry import mode1_syscalls
 from seclude.model.filter import Fprog, signed_action
 from seclude.model.log import actions_avail, actions_logged, write_actions_logged
 from seclude.model.notify import Response, SeccompNotif
@@ -48,6 +50,17 @@ def test_strict_mode_permits_read_write_exit_and_sigreturn(kernel):
     kernel.seccomp(task, STRICT)
     kernel.exit(task, 4)
     assert task.process.status == 4 << 8
+
+
+@pytest.mark.parametrize(
+    ("machine", "call", "numbers"),
+    [
+        ("x86_64", "x86_64", {0, 1, 60, 15, 335, 336}), ("x86_64", "x86", {3, 4, 1, 119}), ("aarch64", "aarch64", {63, 64, 93, 139}),
+        ("aarch64", "arm", {3, 4, 1, 173}), ("s390x", "s390x", {3, 4, 1, 119}), ("riscv64", "riscv64", {63, 64, 93, 139}),
+    ],
+)  # fmt: skip
+def test_what_strict_mode_permits_on_each_architecture(machine, call, numbers):
+    assert mode1_syscalls(KernelModel(arch=machine), arch(call).token) == numbers
 
 
 def test_other_calls_in_strict_mode_are_sigkill_for_the_thread(kernel):

@@ -46,8 +46,10 @@ if TYPE_CHECKING:
 
 __all__ = ["do_syscall", "mode1_syscalls", "secure_computing"]
 
-#: what strict mode permits, by name (kernel/seccomp.c, mode1_syscalls; asm-generic/seccomp.h)
-_STRICT = ("read", "write", "exit", "rt_sigreturn", "sigreturn")
+#: what strict mode permits, by name, beside one way back from signal handlers (kernel/seccomp.c, mode1_syscalls; asm-generic/seccomp.h)
+_STRICT = ("read", "write", "exit")
+#: architectures for which that is the older sigreturn (arch/*/include/asm/seccomp.h)
+_OLD_SIGRETURN = ("x86", "ppc", "s390", "s390x")
 
 
 def do_syscall(kernel: KernelModel, call: SystemCall) -> Steps[None]:
@@ -131,11 +133,10 @@ def mode1_syscalls(kernel: KernelModel, token: int) -> frozenset[int]:
     found = by_token(token)
     if not found:
         return frozenset()
-    numbers = {found[0].number(name) for name in _STRICT}
-    # sigreturn is the old call of 32-bit architectures; there rt_sigreturn is not in the list.
-    old = found[0].number("sigreturn")
-    numbers = {found[0].number(name) for name in _STRICT if (name != "rt_sigreturn" or old is None)}
-    if found[0].name == "x86_64":
+    ours = found[0]
+    last = "sigreturn" if ours.name in _OLD_SIGRETURN else "rt_sigreturn"
+    numbers = {ours.number(name) for name in (*_STRICT, last)}
+    if ours.name == "x86_64":
         numbers |= {nr for name, nr in (("uretprobe", 335), ("uprobe", 336)) if kernel.version.has(name)}
     return frozenset(number for number in numbers if number is not None)
 
