@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import contextlib
 import errno
 import os
 from collections import deque
@@ -160,8 +159,10 @@ class Attendant:
 
     def _gone(self, id_: int) -> None:
         """A handler took the call for gone. If it was wrong, the call must not wait for ever."""
-        with contextlib.suppress(OSError):
+        try:
             self.kernel.reply(self.listener, id_, error=errno.EPERM)
+        except OSError:  # the listener was closed
+            return
 
     def settle(self) -> None:
         """Take over what was denied up to now, also by threads that have answered but not said so yet: after the target's end nothing is left out."""
@@ -178,8 +179,10 @@ class Attendant:
 
     def drain(self) -> None:
         """Take over what other threads have finished since."""
-        with contextlib.suppress(BlockingIOError):
+        try:  # noqa: SIM105 - contextlib is an import more
             os.eventfd_read(self.wake)
+        except BlockingIOError:
+            pass
         while self._done:
             told = self._done.popleft()
             self.pending -= 1
