@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -70,7 +71,7 @@ int main(int argc, char **argv) {
     say("mknod device", mknod("disk", S_IFBLK | 0600, 0x100)); say("mknodat device", mknodat(AT_FDCWD, "mem", S_IFCHR | 0600, 0x101)); opened("/dev/kmsg", "/dev/kmsg", O_RDONLY); opened("/dev/mem", "/dev/mem", O_RDONLY);
     say("mount", mount(in("secret"), in("plain"), 0, MS_BIND, 0)); say("unshare mounts", unshare(CLONE_NEWNS)); say("mount there", mount(in("secret"), "deep", 0, MS_BIND, 0)); say("pivot_root", syscall(SYS_pivot_root, ".", "deep"));
     say("open_tree", syscall(SYS_open_tree, AT_FDCWD, in("secret"), 1)); say("io_uring_setup", syscall(SYS_io_uring_setup, 4, buffer)); say("open_by_handle_at", syscall(SYS_open_by_handle_at, AT_FDCWD, buffer, 0));
-    say("name_to_handle_at", syscall(SYS_name_to_handle_at, AT_FDCWD, ".", buffer, buffer + 200, 0)); say("landlock_create_ruleset", syscall(SYS_landlock_create_ruleset, 0, 0, 1)); say("setns", setns(0, CLONE_NEWNS)); say("inotify", syscall(SYS_inotify_add_watch, 0, ".", 2));
+    say("name_to_handle_at", syscall(SYS_name_to_handle_at, AT_FDCWD, ".", buffer, buffer + 200, 0)); say("landlock_create_ruleset", syscall(SYS_landlock_create_ruleset, 0, 0, 1)); say("setns", setns(0, CLONE_NEWNS)); say("inotify on what is none", inotify_add_watch(0, ".", 2)); say("inotify outside", inotify_add_watch(inotify_init(), in("secret"), 2)); say("inotify hidden", inotify_add_watch(inotify_init(), "hidden", 2));
     say("acct", acct("a")); say("openat2 beneath", syscall(SYS_openat2, AT_FDCWD, "deep", (unsigned long[]){O_RDONLY, 0, 8}, 24)); say("openat2", syscall(SYS_openat2, AT_FDCWD, "deep", (unsigned long[]){O_RDONLY, 0, 0}, 24));
     /* programs */
     if (fork() == 0) { execl(in("secret/program"), "program", NULL); printf("execute outside: %s\n", strerrorname_np(errno)); _exit(0); } wait(0);

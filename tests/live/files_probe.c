@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -142,6 +143,12 @@ int main(void) {
     DO(setxattr("a", "user.one", "value", 5, 0)); DO(setxattr("a", "user.one", "value", 5, XATTR_CREATE)); DO(setxattr("a", "user.none", "v", 1, XATTR_REPLACE)); memset(text, 0, 99); DO(getxattr("a", "user.one", text, 99)); puts(text); DO(getxattr("a", "user.one", NULL, 0)); DO(getxattr("a", "user.one", text, 2));
     DO(getxattr("a", "user.none", text, 9)); DO(listxattr("a", text, 99)); puts(text); DO(listxattr("a", NULL, 0)); DO(llistxattr("s", text, 99)); DO(setxattr("a", "", "v", 1, 0)); DO(setxattr("a", "bad", "v", 1, 0)); OPEN(open("a", O_RDWR)); DO(fsetxattr(fd, "user.two", "2", 1, 0)); DO(fgetxattr(fd, "user.two", text, 9)); DO(fremovexattr(fd, "user.two"));
     close(fd); DO(removexattr("a", "user.one")); DO(removexattr("a", "user.one")); DO(lsetxattr("s", "user.x", "v", 1, 0)); DO(setxattr("none", "user.x", "v", 1, 0));
+
+    /* watching */
+    int watch = inotify_init1(IN_NONBLOCK);
+    DO(inotify_add_watch(watch, "d", IN_CREATE | IN_DELETE)); DO(inotify_add_watch(watch, "d", IN_CREATE | IN_MASK_CREATE)); DO(inotify_add_watch(watch, "a", IN_ONLYDIR | IN_MODIFY)); DO(inotify_add_watch(watch, "none", IN_MODIFY)); DO(inotify_add_watch(97, "d", IN_CREATE));
+    DO(inotify_add_watch(0, "d", IN_CREATE)); DO(inotify_add_watch(watch, "a", 0)); DO(inotify_add_watch(watch, "loop", IN_MODIFY)); DO(inotify_add_watch(watch, "loop", IN_ATTRIB | IN_DONT_FOLLOW)); OPEN(open("d/watched", O_CREAT | O_WRONLY, 0600)); close(fd); unlink("d/watched");
+    union { struct inotify_event event; char raw[256]; } seen; DO(read(watch, &seen, 32)); puts(seen.event.name); printf("   %x %d\n", seen.event.mask, seen.event.wd); DO(read(watch, &seen, 32)); printf("   %x\n", seen.event.mask); DO(inotify_rm_watch(watch, seen.event.wd)); close(watch);
 
     /* its own process */
     OPEN(open("/proc/self/comm", O_RDONLY)); content(fd); close(fd); OPEN(open("/proc/thread-self/comm", O_RDONLY)); content(fd); close(fd);

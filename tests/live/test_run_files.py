@@ -128,6 +128,7 @@ def test_what_is_granted_is_read_and_the_rest_is_denied_and_explained(place, nob
     assert denial["rule"] == ""
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("nobody", who())
 @pytest.mark.parametrize("mode", ["flip", "links", "swap"])
 def test_racing_threads_never_read_what_is_not_granted(place, mode, nobody):
@@ -135,7 +136,7 @@ def test_racing_threads_never_read_what_is_not_granted(place, mode, nobody):
     options = ("--write", f"{place}/work", "--read", f"{place}/plain", "--read", attack, "--report", "none")
     done = support.seclude(
         "run", "--policy", policy(ALLOW), *options, "--chdir", f"{place}/work", "--",
-        attack, mode, f"{place}/plain/file", f"{place}/secret/file", "1500", "0", nobody=nobody,
+        attack, mode, f"{place}/plain/file", f"{place}/secret/file", OPENS, "0", nobody=nobody,
     )  # fmt: skip
     found = re.match(r"opened (\d+), leaked (\d+), turns (\d+)", done.stdout)
     assert found, str(done)
@@ -158,6 +159,8 @@ def test_the_same_races_win_against_a_supervisor_that_continues(place):
 
 
 HERE = Path(__file__).parent
+#: opens of each race; many where ``HYPOTHESIS_PROFILE=soak``
+OPENS = "20000" if os.environ.get("HYPOTHESIS_PROFILE") == "soak" else "1500"
 PROBE, HOSTILE, OUTCOMES = ((HERE / name).read_text() for name in ("files_probe.c", "files_hostile.c", "files_hostile.txt"))
 
 

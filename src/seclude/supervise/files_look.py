@@ -11,8 +11,9 @@ import os
 import stat
 import struct
 
-from seclude.kernel import paths
+from seclude.kernel import paths, pidfd
 from seclude.kernel.libc import syscall
+from seclude.supervise.call import Gone
 from seclude.supervise.files_act import AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, Act
 from seclude.supervise.files_rules import PASS, READ, WRITE
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from seclude.supervise.files_act import Outcome
     from seclude.supervise.files_resolve import Found
 
-__all__ = ["ask", "look", "look_at_system", "look_statx", "read_link"]
+__all__ = ["ask", "look", "look_at_system", "look_statx", "read_link", "watch"]
+
+_IN_DONT_FOLLOW = 0x02000000  # linux/inotify.h
 
 
 def look(act: Act, dirfd: int, path: bytes, buffer: int, flags: int, *, wide: bool = False) -> Outcome:
@@ -138,3 +141,25 @@ def look_at_system(act: Act, dirfd: int, path: bytes, buffer: int, size: int = -
     if any(count >> 32 and count != -1 for count in counts):
         raise OSError(errno.EOVERFLOW, "")
     return 0, ((act.address(buffer), struct.pack("<2I5IQ3I16x", *head, *(count & 0xFFFFFFFF for count in counts), *tail)),)
+
+
+def watch(act: Act, fd: int, path: bytes, mask: int) -> Outcome:
+    """Watch a file: inotify_add_watch(2), done on the target's own inotify instance."""
+    found = act.locate(AT_FDCWD, path, follow=not mask & _IN_DONT_FOLLOW)
+    act.require_found(found, READ)
+    act.leave()  # to take a descriptor is the supervisor's right
+    handle = pidfd.open_thread(act.call.tid, act.view.caller.process)
+    try:
+        if not act.call.waits():
+            raise Gone
+        instance = pidfd.take_descriptor(handle, fd)
+    finally:
+        os.close(handle)
+    try:
+        act.enter()
+        result = syscall("inotify_add_watch", instance, paths.at(found.handle), mask & ~_IN_DONT_FOLLOW)
+    finally:
+        os.close(instance)
+    if result < 0:
+        raise OSError(-result, "")
+    return result, ()

@@ -96,6 +96,7 @@ BROKERED: dict[str, Callable[[Act], Outcome]] = {
     "lgetxattr": lambda act: change.get_xattr(act, act.path(0), _NOFOLLOW),
     "listxattr": lambda act: change.list_xattr(act, act.path(0), 0),
     "llistxattr": lambda act: change.list_xattr(act, act.path(0), _NOFOLLOW),
+    "inotify_add_watch": lambda act: look.watch(act, act.int32(0), act.path(1), act.register(2) & 0xFFFFFFFF),
     # names
     "mkdir": lambda act: change.make_directory(act, AT_FDCWD, act.path(0), act.register(1)),
     "mkdirat": lambda act: change.make_directory(act, act.int32(0), act.path(1), act.register(2)),
@@ -153,7 +154,6 @@ REFUSED: dict[str, tuple[str, ...]] = {
     ),
     # a domain of the target's own would bind the target, but not the broker that opens for it: better none than one that seems to hold
     "EOPNOTSUPP": ("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "name_to_handle_at"),
-    "EACCES": ("inotify_add_watch",),
 }  # fmt: skip
 
 #: call → why the kernel's own answer will do
