@@ -523,3 +523,33 @@ print(result.limit, result.code, len(result.denials))
 """
     )
     assert out == ["wall 124 0"]
+
+
+COUNTED = r"""
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(void) {
+    long wrong = 0;
+    for (int i = 0; i < 900; i++) {
+        wrong += syscall(SYS_getppid) != -1 || errno != EACCES;
+        wrong += syscall(SYS_getpgid, i % 3) != -1 || errno != ESRCH;
+        wrong += syscall(SYS_chdir, i % 2 ? "/a" : "/b") != -1 || errno != EPERM;
+    }
+    printf("wrong %ld\n", wrong);
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("limits", [(), ("--wall", "60")])
+def test_denials_that_come_again_and_again_are_counted_exactly(limits):
+    """Those that show no memory are answered from a table, and counted there."""
+    ran = run(c_program(COUNTED), rules="errno(EACCES) getppid\nerrno(ESRCH) getpgid\nerrno(EPERM) chdir\n", options=limits)
+    assert ran.done.stdout == "wrong 0\n", str(ran.done)
+    counts = {denial["text"]: denial["count"] for denial in ran.denials}
+    assert counts == {
+        "getppid()": 900, "getpgid(0)": 300, "getpgid(1)": 300, "getpgid(2)": 300, 'chdir("/a")': 450, 'chdir("/b")': 450,
+    }  # fmt: skip
