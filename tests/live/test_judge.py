@@ -86,11 +86,12 @@ PERMITTED = {
 HOST = """
 import json, os, sys, seclude
 asked = json.load(sys.stdin)
-busy = []
+busy, me = [], os.getpid()
 for _ in range(asked['busy']):
     pid = os.fork()
     if pid == 0:
-        while True: pass
+        while os.getppid() == me: pass
+        os._exit(0)
     busy.append(pid)
 out = []
 try:
