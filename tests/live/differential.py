@@ -20,14 +20,14 @@ import time
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from puppets import Audit, Thread, World
 
+from puppets import Audit, Thread, World
 from seclude.bpf import Program
 from seclude.model import KernelModel, uapi
 from seclude.model.filter import Fprog
 from seclude.model.notify import AddFd, Response, SeccompNotif
 from seclude.model.seccomp import Out
-from seclude.model.task import CATCH, DEFAULT, IGNORE, RESTART, Credentials
+from seclude.model.task import CATCH, DEFAULT, IGNORE, RESTART, Credentials, Task
 
 PATIENCE = float(os.environ.get("PATIENCE", "20"))
 X86_64, I386 = 0xC000003E, 0x40000003
@@ -50,7 +50,7 @@ LIKELY = [uapi.SECCOMP_RET_USER_NOTIF] * 6 + [
 SIGNALS = [uapi.SIGUSR1, uapi.SIGUSR2, uapi.SIGSYS, uapi.SIGTERM]
 HOW = [DEFAULT, IGNORE, CATCH, RESTART]
 LD, JEQ, RET = 0x20, 0x15, 0x06
-counts = collections.Counter()
+counts: collections.Counter[str] = collections.Counter()
 LIBC = ctypes.CDLL(None)
 puppet = ""
 
@@ -99,7 +99,7 @@ class Machine(RuleBasedStateMachine):
             self.model.actions_logged = frozenset(file.read().split())
         root = os.geteuid() == 0
         first = self.model.process("puppet", privileged=root)
-        self.threads: dict[object, Thread] = {first: self.world.first}
+        self.threads: dict[Task, Thread] = {first: self.world.first}
         self.calls = {}
         self.base = {}
         self.records = []
@@ -551,6 +551,7 @@ class Machine(RuleBasedStateMachine):
             args = struct.unpack_from("=6Q", reply.payload, 32)
             base = self.base.setdefault(watched.number, id_ - box.id & 0xFFFFFFFFFFFFFFFF)
             number = next((self._number(one) for one in self.threads if one.tid == box.pid), 0)
+            assert box.data is not None
             shown = ((id_ - base) & 0xFFFFFFFFFFFFFFFF, pid, nr, arch, args[0])
             wanted = (box.id, number, box.data.nr, box.data.arch, box.data.args[0])
             return "" if shown == wanted else f"the kernel shows {shown}, the model {wanted}"

@@ -365,12 +365,14 @@ def test_answered_from_another_terminal():
     with place() as where:
         name = str(where / "answers.sock")
         command = [sys.executable, "-m", "seclude", "answer", "--once", name]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        with support.start(command, stdin=subprocess.PIPE, **pipes) as other:
+        with support.start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as other:
+            assert other.stdin is not None
+            assert other.stdout is not None
+            assert other.stderr is not None
             assert b"waiting at" in other.stderr.readline()
             assert os.stat(name).st_mode & 0o777 == 0o600
             asking = [sys.executable, "-m", "seclude", "run", "--ask-via", name, "--", sys.executable, "-c", SOCKET]
-            with support.start(asking, **pipes) as run:
+            with support.start(asking, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
                 shown = b""
                 for wanted, typed in ((b"denied in", b"hm\n"), (b"one of", b"y\n")):
                     while wanted not in shown:

@@ -191,7 +191,7 @@ class Audit:
 
     def take(self):
         """What came since: dictionaries of the fields, numbers as they are written."""
-        found = []
+        found: list[dict[str, str]] = []
         while True:
             try:
                 raw = self._reader.recv(65536, socket.MSG_DONTWAIT)
