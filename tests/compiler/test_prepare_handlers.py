@@ -65,7 +65,9 @@ def test_a_notify_rule_in_front_leaves_the_call_to_handlers(tmp_path):
     again = prepare(file, native="x86_64", rules=[("notify", "connect"), ("allow", "write"), ("deny", "read(fd == 3)")])
     assert again == made or again.plain == made.plain  # from the cache, where there is one
     # An explanation reads the rules again, each under the option that it came from.
-    assert place_of(made, "x86_64", X86_64.number("connect"), (0,) * 6) == "notify connect (--notify:1)"
+    connect = X86_64.number("connect")
+    assert connect is not None
+    assert place_of(made, "x86_64", connect, (0,) * 6) == "notify connect (--notify:1)"
 
 
 def test_a_rule_that_is_none_is_placed_where_it_was_given():

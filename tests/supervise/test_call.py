@@ -67,7 +67,7 @@ def test_a_value_split_over_two_registers_is_one():
 
 
 def test_an_unknown_number_has_its_registers_only():
-    one = Call(Memory(), 77, X86_64.token, 4000, 0, (1, 2, 3, 4, 5, 6), lambda: True)
+    one = Call(Memory(), 77, X86_64.token, 4000, 0, (1, 2, 3, 4, 5, 6), lambda: True)  # type: ignore[arg-type]
     assert one.name == "#4000"
     assert one.args[5] == 6
     assert len(one.args) == 6
@@ -240,11 +240,11 @@ def test_verdicts_are_values():
         (lambda: Return(1 << 63), "signed 64-bit"),
         (lambda: Inject(-1), "not negative"),
         (lambda: Inject(1, newfd=-1), "not negative"),
-        (lambda: Emulate(3), "something to call"),
+        (lambda: Emulate(3), "something to call"),  # type: ignore[arg-type]
         (lambda: Rewrite({}), "nothing to rewrite"),
         (lambda: Handler(lambda call: Allow(), ()), "names no call"),
-        (lambda: Handler(lambda call: Allow(), ("read",), {int}), "no verdict"),
-        (lambda: handler(len), "without calls"),
+        (lambda: Handler(lambda call: Allow(), ("read",), {int}), "no verdict"),  # type: ignore[arg-type]
+        (lambda: handler(len), "without calls"),  # type: ignore[arg-type]
     ],
 )
 def test_what_cannot_be_meant_is_refused(make, said):

@@ -82,13 +82,13 @@ class Engine:
         self.kernel = kernel or Kernel()
         self.router = Router(handlers, [HERE], gives=GIVES, engine="notify")
         self.record = Record()
-        self.attendant = Attendant(self.kernel, 99, self.router, self.record)
+        self.attendant = Attendant(self.kernel, 99, self.router, self.record)  # type: ignore[arg-type]
 
     def ask(self, *words, **more):
         call = Waiting(*words, **more)
-        chain = self.router.find(call.arch, call.nr)
+        chain = self.router.find(call.arch, call.nr)  # type: ignore[arg-type]
         assert chain is not None
-        self.attendant.attend(call, chain)
+        self.attendant.attend(call, chain)  # type: ignore[arg-type]
         return self
 
     def finish(self):
@@ -206,7 +206,7 @@ def test_a_bad_pointer_is_efault_as_the_kernel_has_it(engine):
         call.path("path")
 
     kernel = Kernel()
-    kernel.read_string = lambda *where: None
+    kernel.read_string = lambda *where: None  # type: ignore[method-assign]
     assert engine(decide, kernel=kernel).ask("chdir", 0x1000).kernel.log == [("error", errno.EFAULT)]
 
 
@@ -351,7 +351,7 @@ def test_names_that_no_call_has():
 
 def test_groups_and_architectures():
     router = Router([answering(Allow(), "@network-io", "open")], [HERE, arch("aarch64")])
-    assert router.find(HERE.token, HERE.number("connect")) is not None
-    assert router.find(arch("aarch64").token, arch("aarch64").number("connect")) is not None
-    assert router.find(HERE.token, HERE.number("open")) is not None
-    assert router.find(HERE.token, HERE.number("read")) is None
+    assert router.find(HERE.token, HERE.number("connect")) is not None  # type: ignore[arg-type]
+    assert router.find(arch("aarch64").token, arch("aarch64").number("connect")) is not None  # type: ignore[arg-type]
+    assert router.find(HERE.token, HERE.number("open")) is not None  # type: ignore[arg-type]
+    assert router.find(HERE.token, HERE.number("read")) is None  # type: ignore[arg-type]
