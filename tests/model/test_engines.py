@@ -7,7 +7,7 @@ import os
 import pytest
 
 from model_support import X86_64, of
-from seclude.model import explore, uapi
+from seclude.model import explore, sample, uapi
 from seclude.model.protocol import Modelled
 from seclude.model.scenario import Scenario, Step
 from seclude.supervise.handlers import Handler
@@ -198,3 +198,36 @@ def test_the_observer_records_kills_and_traps_and_leaves_them_as_they_are(value)
 
     state, counted = s.run(Chooser())
     assert (state, counted) == ("gone", 1)
+
+
+def test_two_targets_get_their_own_answers_and_the_death_of_one_is_nothing_to_the_other():
+    def build():
+        s = Scenario()
+        first = s.process("first")
+        listener = s.listen(first, of(uapi.SECCOMP_RET_USER_NOTIF, "mkdir"), KILLABLE)
+        other = s.kernel.fork(first, "other")
+        kernel = Modelled(s, listener.supervisor)
+        one = Handler(lambda call: Return(call.raw[0]), ["mkdir"], [Return])
+        a = s.actor("first", s.calls(first, "mkdir", 11))
+        b = s.actor("other", s.calls(other, "mkdir", 22))
+        s.actor("somebody", s.signals(other, uapi.SIGKILL))
+
+        def supervise():
+            router = Router([one], [X86_64], gives=GIVES, engine="notify")
+            attendant = Attendant(kernel, listener.fd, router, Record())
+            try:
+                while kernel.readable(listener.fd):
+                    notification = kernel.receive(listener.fd)
+                    if notification is not None:
+                        chain = router.find(notification.arch, notification.nr)
+                        assert chain is not None
+                        attendant.attend(notification, chain)
+            finally:
+                attendant.close()
+
+        s.main = supervise
+        s.outcome = lambda: (result(a), result(b))
+        return s
+
+    # Every order would be hundreds of thousands.
+    assert set(sample(build, 600).outcomes) == {(11, "gone"), (11, "never made")}

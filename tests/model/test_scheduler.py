@@ -9,7 +9,7 @@ import pytest
 import seclude.model.scenario
 from model_support import always, of
 from seclude.errors import BudgetError
-from seclude.model import explore, uapi
+from seclude.model import explore, sample, uapi
 from seclude.model.scenario import Scenario
 from seclude.model.scheduler import Chooser, Violation
 
@@ -84,3 +84,11 @@ def test_an_interrupted_call_can_lose_an_answer_that_was_taken(version, lost):
     found = explore(build).outcomes
     assert (7, 0) in found
     assert ((-uapi.EINTR, 0) in found) is lost
+
+
+def test_a_sample_is_the_same_each_time_and_part_of_the_whole():
+    whole = explore(two_threads)
+    some = [sample(two_threads, 20, seed=3) for _ in range(2)]
+    assert some[0].outcomes == some[1].outcomes
+    assert some[0].orders == 20
+    assert set(some[0].outcomes) <= set(whole.outcomes)

@@ -29,13 +29,20 @@ if TYPE_CHECKING:
     from seclude.model.calls import SystemCall
     from seclude.model.kernel import KernelModel
     from seclude.model.questions import expect
-    from seclude.model.scheduler import explore
+    from seclude.model.scheduler import explore, sample
     from seclude.model.task import Task
 
 #: public name → the module it lives in
-_HOMES = {"KernelModel": "kernel", "SystemCall": "calls", "Task": "task", "expect": "questions", "explore": "scheduler"}
+_HOMES = {
+    "KernelModel": "kernel",
+    "SystemCall": "calls",
+    "Task": "task",
+    "expect": "questions",
+    "explore": "scheduler",
+    "sample": "scheduler",
+}
 
-__all__ = ["KernelModel", "SystemCall", "Task", "expect", "explore"]
+__all__ = ["KernelModel", "SystemCall", "Task", "expect", "explore", "sample"]
 
 
 def __getattr__(name: str) -> object:

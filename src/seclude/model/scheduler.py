@@ -1,4 +1,5 @@
 """Every order in which things can happen: a scenario is run again and again, each time with other choices, until none is left.
+Where there are too many, `sample` draws some by chance, the same ones each time.
 
 Nothing is remembered between runs but the choices, so whatever a scenario builds it builds anew each time; it must be
 deterministic but for what the `Chooser` says. The search is depth first, so the number of runs is that of the orders: a scenario has a handful of
@@ -6,6 +7,8 @@ steps for each actor, not dozens.
 """
 
 from __future__ import annotations
+
+from random import Random
 
 from seclude.errors import BudgetError
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
     from seclude.model.scenario import Scenario
 
-__all__ = ["Chooser", "Explored", "Violation", "explore"]
+__all__ = ["Chooser", "Explored", "Violation", "explore", "sample"]
 
 
 class Violation(AssertionError):  # noqa: N818 - the word for it
@@ -27,12 +30,14 @@ class Violation(AssertionError):  # noqa: N818 - the word for it
 
 
 class Chooser:
-    """Takes the choices it is given, then always the first. ``taken`` and ``counts`` are what it chose, out of how many."""
+    """Takes the choices it is given, then always the first, or one by chance. ``taken`` and ``counts`` are what it chose, out of how many."""
 
-    __slots__ = ("counts", "given", "taken")
+    __slots__ = ("chance", "counts", "given", "taken")
 
-    def __init__(self, given: Sequence[int] = ()) -> None:
+    def __init__(self, given: Sequence[int] = (), chance: Random | None = None) -> None:
         self.given = tuple(given)
+        #: chooses where nothing is given
+        self.chance = chance
         self.taken: list[int] = []
         self.counts: list[int] = []
 
@@ -41,7 +46,7 @@ class Chooser:
         if count == 1:
             return 0
         at = len(self.taken)
-        chosen = self.given[at] if at < len(self.given) else 0
+        chosen = self.given[at] if at < len(self.given) else self.chance.randrange(count) if self.chance is not None else 0
         self.taken.append(chosen)
         self.counts.append(count)
         return chosen
@@ -75,17 +80,29 @@ def explore(build: Callable[[], Scenario], *, limit: int = 50_000) -> Explored:
         if found.orders == limit:
             raise BudgetError(f"the scenario has more than {limit} orders", "give its actors fewer steps, or raise the limit")
         chooser = Chooser(given)
-        found.orders += 1
-        scenario = build()
-        try:
-            outcome = scenario.run(chooser)
-        except Violation:
-            raise
-        except AssertionError as error:
-            raise Violation(_sequence(scenario, error), chooser.taken) from error
-        found.outcomes.setdefault(outcome, tuple(scenario.kernel.story))
+        _run(build, chooser, found)
         given = chooser.following()
     return found
+
+
+def sample(build: Callable[[], Scenario], orders: int, seed: int = 0) -> Explored:
+    """Run a scenario in ``orders`` orders drawn by chance; the outcomes are some of those that there are. Raises `Violation`."""
+    found = Explored()
+    for number in range(orders):
+        _run(build, Chooser((), Random(f"{seed}/{number}")), found)  # noqa: S311 - orders, not secrets
+    return found
+
+
+def _run(build: Callable[[], Scenario], chooser: Chooser, found: Explored) -> None:
+    found.orders += 1
+    scenario = build()
+    try:
+        outcome = scenario.run(chooser)
+    except Violation:
+        raise
+    except AssertionError as error:
+        raise Violation(_sequence(scenario, error), chooser.taken) from error
+    found.outcomes.setdefault(outcome, tuple(scenario.kernel.story))
 
 
 def _sequence(scenario: Scenario, error: AssertionError) -> str:
