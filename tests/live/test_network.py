@@ -564,3 +564,39 @@ def test_signals_while_a_peer_is_waited_for(what):
         assert ran.report["signal"] == 14
     else:
         assert ran.done.stdout == {"caught": "late\n", "restarted": "0\n"}[what], str(ran.done)
+
+
+@pytest.mark.parametrize(
+    ("option", "rule"), [("--allow", "connect"), ("--allow", "@network-io"), ("--deny", "connect"), ("--allow", "sendto")]
+)
+def test_rules_that_go_past_the_broker_are_refused(option, rule):
+    done = support.seclude("run", option, rule, "--connect", "127.0.0.1:9", "--", "true")
+    assert done.status == 125
+    assert "already" in done.stderr
+    assert support.seclude("run", "--allow", "getppid", "--connect", "127.0.0.1:9", "--", "true").status == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--connect", "nonsense"), "a port after the name"),
+        (("--connect", "no-such-host.invalid:80"), "cannot be resolved"),
+        (("--bind", "unix:"), "the path of a socket"),
+        (("--no-report", "--connect", "127.0.0.1:9"), "reporting is off"),
+    ],
+)
+def test_what_cannot_be_held_is_refused_before_anything_runs(words, said):
+    done = support.seclude("run", *words, "--", "echo", "ran")
+    assert done.status == 125
+    assert said in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("preset", ["container", "no-network", "readonly"])
+def test_addresses_open_what_they_need_under_every_preset(preset):
+    first, datagrams = reserved(1)
+    port = first.getsockname()[1]
+    code = f"import socket; print(socket.create_connection(('{HOST}', {port})).recv(9))"
+    with first, datagrams, serving(first):
+        done = support.seclude("run", "--policy", preset, "--connect", f"{HOST}:{port}", "--", python(), "-c", code)
+    assert done.stdout == "b'hello'\n", str(done)

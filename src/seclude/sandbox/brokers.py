@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from seclude.errors import UsageError
 from seclude.kernel import landlock
 
 TYPE_CHECKING = False
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
+    from seclude.compiler.artifact import Artifact
     from seclude.kernel.landlock import Ruleset
     from seclude.sandbox.result import Job
     from seclude.sandbox.start import Step
@@ -95,6 +97,7 @@ class Brokers:
         past = any(kind == "allow" and any(word in rule for word in ("connect", "bind", "@")) for kind, rule in job.artifact.overrides)
         self._belt = bool(connect or bind) and not past
         if connect or bind:
+            _refuse_past(job.artifact)
             from seclude.kernel.credentials import own_identity
             from seclude.supervise.acting import catch_interruptions
             from seclude.supervise.network import Network
@@ -149,6 +152,21 @@ class Brokers:
         for one in (self._network, self._programs, self._layer):
             if one is not None:
                 one.close()
+
+
+def _refuse_past(artifact: Artifact) -> None:
+    """Raise `UsageError` where rules of --allow or --deny decide a call before the broker could: then what was granted would mean nothing."""
+    from seclude.sandbox.supervision import architectures
+    from seclude.supervise.network import CALLS
+
+    attended = {name: calls.split(",") for name, _, calls in (word.partition(":") for word in artifact.summary.get("attended", "").split())}
+    for arch in architectures(artifact):
+        missing = [call for call in CALLS if arch.number(call) is not None and call not in attended.get(arch.name, ())]
+        if missing:
+            raise UsageError(
+                f"--connect and --bind: rules of --allow or --deny decide {', '.join(missing)} on {arch.name} already",
+                "leave out those rules; with --connect or --bind every address is denied that is not listed",
+            )
 
 
 def _search(job: Job) -> str:
