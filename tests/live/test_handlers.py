@@ -553,3 +553,11 @@ def test_denials_that_come_again_and_again_are_counted_exactly(limits):
     assert counts == {
         "getppid()": 900, "getpgid(0)": 300, "getpgid(1)": 300, "getpgid(2)": 300, 'chdir("/a")': 450, 'chdir("/b")': 450,
     }  # fmt: skip
+
+
+def test_a_rule_of_the_command_line_leaves_a_call_to_handlers():
+    ran = run(c_program(VICTIM), rules="errno(ENOSYS) getpgid\n", options=("--notify", "getpgid(pid == 1)", *options(HANDLERS, "group")))
+    assert ran.done.stdout.splitlines()[:2] == ["own 0 0", "other -1 13"], str(ran.done)
+    assert [(denial["result"], denial["rule"]) for denial in ran.denials if denial["action"] == "handler"] == [
+        ("EACCES", "notify getpgid(pid == 1) (--notify:1)")
+    ]

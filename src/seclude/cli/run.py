@@ -30,6 +30,7 @@ COMMAND = Command(
         Option("--policy, -p", "FILE|PRESET", "the policy: a preset's name or a file", default="container"),
         Option("--allow", "RULE", "allow this first, such as 'socket(domain == AF_INET)'", many=True),
         Option("--deny", "RULE", "deny this first, with EPERM", many=True),
+        Option("--notify", "RULE", "leave this to handlers first", many=True),
         Option("--cpu", "TIME", "CPU time of all processes together, such as 2s"),
         Option("--wall", "TIME", "time until the run is ended, with exit code 124"),
         Option("--memory", "SIZE", "memory, such as 256M"),
@@ -71,7 +72,7 @@ COMMAND = Command(
     epilog="""Exit codes: the command's own; 128 + N if signal N ended it; 124 ended by --wall; 125 Seclude's own failure (usage,
 policy, kernel); 126 the command cannot be executed; 127 it is not found.
 
-Rules given by --allow and --deny are tried before the policy's, in the order given.""",
+Rules given by --allow, --deny and --notify are tried before the policy's, in the order given.""",
     stops=True,
 )
 
@@ -86,7 +87,7 @@ def main(arguments: Arguments) -> int:
     form = arguments.text("report") or "text"
     if form == "none" and arguments.text("report_file") is not None:
         raise UsageError("seclude run: --report none and --report-file contradict each other", "leave out one of them")
-    rules = [(name, value) for name, value in arguments.ordered if name in ("allow", "deny")]
+    rules = [(name, value) for name, value in arguments.ordered if name in ("allow", "deny", "notify")]
     supervision = _supervision(arguments)
     if arguments.text("trace") is not None:
         rules.append(("trace", arguments.text("trace") or ""))

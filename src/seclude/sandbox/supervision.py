@@ -356,7 +356,7 @@ def refuse_unreachable(handlers: Iterable[Handler], artifact: Artifact) -> None:
         named = f"{', '.join(never)} never {'reaches' if len(never) == 1 else 'reach'} it" if never else "none of its calls reaches it"
         raise UsageError(
             f"handler {one.name}: under the policy {artifact.name} {named}: handlers decide calls with the action notify or trace, and nothing else",
-            f"add to the policy: notify {', '.join(never) or one.calls[0]}",
+            f"give --notify {','.join(never) or one.calls[0]}, or write into the policy: notify {', '.join(never) or one.calls[0]}",
         )
 
 
