@@ -10,7 +10,7 @@ import os
 
 from seclude.errors import KernelError, UsageError
 from seclude.kernel import landlock
-from seclude.supervise.files_rules import Rules, is_glob, literal_prefix
+from seclude.supervise.files_rules import Rules, is_glob, literal_prefix, matches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ RUNTIME: tuple[tuple[str, str], ...] = (
     ("/etc/localtime", "the local time zone"),
     ("/etc/timezone", "the name of the time zone"),
     ("/etc/alternatives", "links that choose among programs"),
+    ("/etc/python3*", "what a system's Python reads at its start"),
     ("/proc/self", "what a process may know of itself (not its memory)"),
     ("/proc/thread-self", "the same of its thread"),
     ("/proc/cpuinfo", "processors"),
@@ -118,8 +119,7 @@ def rules_of(supervision: Mapping[str, Any], program: bytes | None = None, cwd: 
     closed = bool(grants["read"] or grants["write"])
     if closed and supervision.get("runtime", True):
         for names, option in ((RUNTIME, "read"), (DEVICES, "write")):
-            for name, _ in names:
-                path = name.encode()
+            for path in (one for name, _ in names for one in _there(name.encode())):
                 if path.startswith((b"/proc/", b"/dev/")):
                     # What /proc/self and /dev/stdin lead to is the asker's; judged by where they lead, but here by their names.
                     (links.add if path.startswith((b"/dev/fd", b"/dev/std")) else grants[option].append)(path)
@@ -130,6 +130,17 @@ def rules_of(supervision: Mapping[str, Any], program: bytes | None = None, cwd: 
         if cwd is not None:
             links.add(os.path.realpath(cwd))
     return Rules(read=grants["read"], write=grants["write"], hide=grants["hide"], links=links, open=not closed)
+
+
+def _there(path: bytes) -> list[bytes]:
+    """A path of the runtime set; for one with a glob as its last name, what it matches now."""
+    directory, _, name = path.rpartition(b"/")
+    if not is_glob(name):
+        return [path]
+    try:
+        return [directory + b"/" + one for one in os.listdir(directory) if matches(name, one)]
+    except OSError:
+        return []
 
 
 def _resolved(path: bytes, links: set[bytes]) -> bytes:

@@ -155,9 +155,10 @@ def open_how(act: Act, dirfd: int, path: bytes, how: int, size: int) -> Outcome:
     """Open as by openat2(2). Flags that confine the resolution are not emulated: ENOSYS, upon which programs do without."""
     if size < 24:
         raise OSError(errno.EINVAL, "")
-    if size > 24:
-        raise OSError(errno.E2BIG, "")
-    flags, mode, resolve = struct.unpack("=QQQ", act.call.bytes(how, 24))
+    raw = act.call.bytes(how, size) if size <= 4096 else b"\1" * 25
+    if any(raw[24:]):
+        raise OSError(errno.E2BIG, "")  # of a later kernel, which we may not be
+    flags, mode, resolve = struct.unpack_from("=QQQ", raw)
     if resolve:
         raise OSError(errno.ENOSYS, "")
     if flags >> 31 or (mode and not flags & (os.O_CREAT | _TMPFILE)) or mode & ~0o7777:
