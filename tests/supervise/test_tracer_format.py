@@ -8,7 +8,8 @@ import pytest
 
 from seclude.abi import ALL, arch
 from seclude.supervise.tracer_format import find
-from seclude.supervise.tracer_memory import View, signal_set, wait_status
+from seclude.supervise.tracer_memory import View
+from seclude.supervise.tracer_structs import signal_set, wait_status
 from seclude.supervise.tracer_text import failure, hexadecimal, quoted
 
 X86_64, I386, ARM64 = arch("x86_64"), arch("x86"), arch("aarch64")

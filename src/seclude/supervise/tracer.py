@@ -16,8 +16,9 @@ from seclude.abi import native
 from seclude.kernel import calls
 from seclude.supervise.observer import GO, LEAVE
 from seclude.supervise.tracer_format import find
-from seclude.supervise.tracer_memory import View, signal_name
+from seclude.supervise.tracer_memory import View
 from seclude.supervise.tracer_signals import signal_text
+from seclude.supervise.tracer_structs import signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

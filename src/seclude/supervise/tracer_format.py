@@ -13,8 +13,10 @@ from __future__ import annotations
 from seclude.abi.constants import decode, family
 from seclude.abi.prototypes import prototype
 from seclude.supervise.describe import architecture
-from seclude.supervise.tracer_memory import FACTORIES, bits_of, pointer
+from seclude.supervise.tracer_memory import FACTORIES, pointer
 from seclude.supervise.tracer_sockets import FACTORIES as SOCKETS
+from seclude.supervise.tracer_structs import FACTORIES as STRUCTS
+from seclude.supervise.tracer_structs import bits_of
 from seclude.supervise.tracer_table import RESULTS, SHAPES
 from seclude.supervise.tracer_text import failure, restart
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Format", "find"]
 
+_DECODERS = {**FACTORIES, **STRUCTS, **SOCKETS}
 _REMEMBERED = 2048  # distinct values of one flags argument
 
 
@@ -191,7 +194,7 @@ def argument(
             str(parameters[int(one)].registers[0]) if _names_parameter(decoder, at) and one.isdigit() else one
             for at, one in enumerate(options)
         )
-        return _pointed(parameter, {**FACTORIES, **SOCKETS}[decoder](arch, *turned), late)
+        return _pointed(parameter, _DECODERS[decoder](arch, *turned), late)
     return _scalar(arch, parameter)
 
 
@@ -278,7 +281,7 @@ def scalar_text(arch: Architecture, parameter: Parameter, value: int) -> str:
     if constants == "ACCESS":
         return bits_of(value, _ACCESSES) if value else "F_OK"
     if constants == "SIG":
-        from seclude.supervise.tracer_memory import signal_name
+        from seclude.supervise.tracer_structs import signal_name
 
         return signal_name(arch, value)
     if constants == "O":

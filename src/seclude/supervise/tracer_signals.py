@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 
-from seclude.supervise.tracer_memory import pointer, signal_name
+from seclude.supervise.tracer_memory import pointer
+from seclude.supervise.tracer_structs import signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

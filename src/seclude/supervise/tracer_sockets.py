@@ -92,7 +92,7 @@ def _message(arch: Architecture, size: str = "") -> Decode:
     form = struct.Struct(("<" if arch.byteorder == "little" else ">") + ("IIIIIII" if narrow else "QIxxxxQQQQIxxxx"))
 
     def show(view: View, address: int, _: Args) -> str | None:
-        from seclude.supervise.tracer_memory import bits_of
+        from seclude.supervise.tracer_structs import bits_of
 
         raw = view.read(address, form.size)
         if raw is None:

@@ -6,7 +6,9 @@ import struct
 
 from seclude.abi.constants import family
 from seclude.supervise.tracer_format import Format, argument, lengths, open_flags, scalar_text, value_of
-from seclude.supervise.tracer_memory import FACTORIES, descriptors, mode, pointer, polled, signal_name
+from seclude.supervise.tracer_memory import FACTORIES, mode, pointer
+from seclude.supervise.tracer_structs import FACTORIES as STRUCTS
+from seclude.supervise.tracer_structs import descriptors, polled, signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -162,7 +164,7 @@ def _fcntl(arch: Architecture, name: str, known: Prototype) -> Format:
             return lambda _, args: open_flags(third(args), arch)
         if word in locks:
             wide = "64" if word.endswith("64") or "OFD" in word or arch.bits == 64 else ""
-            show = FACTORIES["lock"](arch, *([wide] if wide else []))
+            show = STRUCTS["lock"](arch, *([wide] if wide else []))
             return lambda view, args: (show(view, third(args), args) or pointer(third(args))) if third(args) else "NULL"
         if word.startswith("F_DUPFD") or word in ("F_SETOWN", "F_SETPIPE_SZ", "F_SETSIG"):
             return lambda _, args: str(third(args))
@@ -187,9 +189,9 @@ def _ioctl(arch: Architecture, name: str, known: Prototype) -> Format:
     names = {value & 0xFFFFFFFF: word for word, value in family("IOCTL", arch).items()}
     parts = _parts(arch, known)
     request, third = value_of(known.parameters[1]), value_of(known.parameters[2])
-    late = {"TIOCGWINSZ": FACTORIES["window"](arch), "FIONREAD": FACTORIES["ints"](arch, "1"), "TIOCGPGRP": FACTORIES["ints"](arch, "1")}
+    late = {"TIOCGWINSZ": STRUCTS["window"](arch), "FIONREAD": FACTORIES["ints"](arch, "1"), "TIOCGPGRP": FACTORIES["ints"](arch, "1")}
     early = {
-        "TIOCSWINSZ": FACTORIES["window"](arch),
+        "TIOCSWINSZ": STRUCTS["window"](arch),
         "FIONBIO": FACTORIES["ints"](arch, "1"),
         "TIOCSPGRP": FACTORIES["ints"](arch, "1"),
     }
@@ -224,7 +226,7 @@ def _futex(arch: Architecture, name: str, known: Prototype) -> Format:
     parts = _parts(arch, known)
     op, value, third = (value_of(known.parameters[index]) for index in (1, 2, 3))
     names = {number: word for word, number in family("FUTEX", arch).items() if number < 0x80}
-    form = FACTORIES["time"](arch, "nsec", *(["64"] if name.endswith("time64") else []))
+    form = STRUCTS["time"](arch, "nsec", *(["64"] if name.endswith("time64") else []))
     count = {
         "FUTEX_WAKE": 3,
         "FUTEX_WAIT": 4,
@@ -409,7 +411,7 @@ def _sigreturn(arch: Architecture, name: str, _: Prototype) -> Format | None:
     """The mask that will be in force again: in the frame on the stack, at struct ucontext's uc_sigmask (x86-64 alone)."""
     if arch.name != "x86_64":
         return None
-    from seclude.supervise.tracer_memory import signal_set
+    from seclude.supervise.tracer_structs import signal_set
 
     def mask(view: View, _: Args) -> str:
         from seclude.kernel import calls
@@ -449,7 +451,7 @@ def _poll_ending(arch: Architecture) -> Callable[[View, Args], str]:
 def _select_ending(unit: str) -> Callable[[Architecture], Callable[[View, Args], str]]:
     def make(arch: Architecture) -> Callable[[View, Args], str]:
         mask = 0xFFFFFFFF if arch.bits == 32 else (1 << 64) - 1
-        time = FACTORIES["time"](arch, unit)
+        time = STRUCTS["time"](arch, unit)
 
         def ending(view: View, args: Args) -> str:
             if view.result == 0:
