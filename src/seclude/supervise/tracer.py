@@ -171,9 +171,7 @@ class Tracer:
 
     def signalled(self, tid: int, signal: int) -> None:
         """See `seclude.supervise.observer.Calls`."""
-        call = self._calls.get(tid)
-        arch = call.form.arch if call is not None else None
-        self._event(tid, f"--- {signal_text(arch, signal, self._kernel.signal_info(tid))} ---", "signal")
+        self._event(tid, f"--- {signal_text(signal, self._kernel.signal_info(tid))} ---", "signal")
 
     def stopped(self, tid: int, signal: int) -> None:
         """See `seclude.supervise.observer.Calls`."""

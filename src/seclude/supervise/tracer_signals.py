@@ -7,10 +7,6 @@ import struct
 from seclude.supervise.tracer_memory import pointer
 from seclude.supervise.tracer_structs import signal_name
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from seclude.abi import Architecture
-
 __all__ = ["signal_text"]
 
 _GENERAL = {
@@ -36,7 +32,7 @@ _CODES = {
 _FAULTS = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP")
 
 
-def signal_text(arch: Architecture | None, signal: int, info: bytes) -> str:
+def signal_text(signal: int, info: bytes) -> str:
     """The signal's name and what its siginfo_t (128 bytes, 64-bit layout) says."""
     from seclude.abi import by_token, native
 
@@ -72,5 +68,4 @@ def signal_text(arch: Architecture | None, signal: int, info: bytes) -> str:
         if code in (-1, -3):
             (value,) = struct.unpack_from("=Q" if wide else "=I", info, 24 if wide else 20)
             fields += [f"si_int={struct.unpack('=i', struct.pack('=I', value & 0xFFFFFFFF))[0]}", f"si_ptr={pointer(value)}"]
-    _ = arch
     return f"{name} {{{', '.join(fields)}}}"
