@@ -102,6 +102,9 @@ def test_calls_of_the_companion_and_negative_arguments(capsys, policy):
     code, out, _ = run(capsys, policy("errno(EPERM) mkdir"), "mkdir", "--arch", "x86")
     assert code == 0
     assert "number 39" in out
+    code, out, _ = run(capsys, policy(""), "mkdir", "--arch", "x32")
+    assert code == 0
+    assert "number 0x40000053" in out
     assert run(capsys, policy(""), "mmap", 0, 4096, 3, 0x22, -1, 0, "--arch", "x86_64")[0] == 0
 
 

@@ -301,6 +301,14 @@ def test_filters_see_numbers_that_no_call_has(kernel):
     assert [kernel.syscall(task, nr).value for nr in (-2, 5001)] == [-uapi.ENOSYS] * 2
 
 
+def test_what_the_kernel_does_not_have_is_enosys_on_each_architecture(kernel):
+    task = kernel.process()
+    assert [kernel.syscall(task, 5000, arch=name).value for name in ("x86_64", "x86")] == [-uapi.ENOSYS] * 2
+    old = KernelModel("5.2")
+    assert old.syscall(old.process(), "clone3").value == -uapi.ENOSYS
+    assert kernel.syscall(task, "clone3").ran
+
+
 # --- seccomp(2), SECCOMP_RET_TRACE; "seccomp filter", Pitfalls: a tracer is no judge of its own
 
 

@@ -80,11 +80,11 @@ class Simulation(NamedTuple):
 
 
 def machine_of(arch: Architecture) -> Architecture:
-    """The machine whose kernel serves calls of ``arch``: the 64-bit one for a 32-bit companion of it."""
+    """The machine whose kernel serves calls of ``arch``: the 64-bit one for a 32-bit companion of it, x86_64 for x32."""
     from seclude.abi import ALL
 
     for one in ALL:
-        if one.bits == 64 and not one.x32_bit and (one is arch or arch in companions(one)):
+        if one.bits == 64 and not one.x32_bit and (one is arch or arch in companions(one) or (arch.x32_bit and one.token == arch.token)):
             return one
     return arch
 
