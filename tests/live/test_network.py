@@ -600,3 +600,56 @@ def test_addresses_open_what_they_need_under_every_preset(preset):
     with first, datagrams, serving(first):
         done = support.seclude("run", "--policy", preset, "--connect", f"{HOST}:{port}", "--", python(), "-c", code)
     assert done.stdout == "b'hello'\n", str(done)
+
+
+SERVER = """
+import socket, sys
+port = int(sys.argv[1])
+with socket.create_server(("::1" if sys.argv[2] == "6" else "127.0.0.1", port), family=socket.AF_INET6 if sys.argv[2] == "6" else socket.AF_INET) as server:
+    print("ready", flush=True)
+    connection, _ = server.accept()
+    connection.sendall(connection.recv(9) + b" yourself")
+    connection.close()
+with socket.socket(server.family, socket.SOCK_DGRAM) as datagrams:
+    datagrams.bind(("::1" if sys.argv[2] == "6" else "127.0.0.1", port))
+    print("ready", flush=True)
+    data, sender = datagrams.recvfrom(9)
+    try:
+        datagrams.sendto(data, sender)
+    except PermissionError:
+        print("denied", flush=True)
+"""
+
+
+@pytest.mark.parametrize("version", ["4", "6"])
+def test_a_server(version):
+    """It binds, listens and accepts where it may; an answer to a datagram is one to an address, which was not granted."""
+    family, host = (socket.AF_INET6, "::1") if version == "6" else (socket.AF_INET, HOST)
+    try:
+        with socket.socket(family) as probe:
+            probe.bind((host, 0))
+            port = probe.getsockname()[1]
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    granted = f"[{host}]:{port}" if version == "6" else f"{host}:{port}"
+    child = support.start(
+        [sys.executable, "-m", "seclude", "run", "--policy", "no-network", "--bind", granted, "--", python(), "-c", SERVER, str(port), version],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert child.stdout is not None
+    try:
+        assert child.stdout.readline() == b"ready\n"
+        with socket.create_connection((host, port), timeout=support.PATIENCE) as one:
+            one.sendall(b"hello")
+            assert one.recv(99) == b"hello yourself"
+        assert child.stdout.readline() == b"ready\n"
+        with socket.socket(family, socket.SOCK_DGRAM) as one:
+            one.bind((host, 0))
+            one.sendto(b"hello", (host, port))
+            assert child.stdout.readline() == b"denied\n"
+            shown = f"[{host}]:{one.getsockname()[1]}" if version == "6" else f"{host}:{one.getsockname()[1]}"
+        _, report = child.communicate(timeout=support.PATIENCE)
+    finally:
+        child.kill()
+        child.wait()
+    assert f"--connect '{shown}'".encode() in report or f"--connect {shown}".encode() in report
