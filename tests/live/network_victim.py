@@ -21,7 +21,7 @@ def attempt(name, function):
     try:
         result = function()
     except OSError as error:
-        result = errno.errorcode[error.errno]
+        result = errno.errorcode.get(error.errno or 0, "?")
     print(name, result, flush=True)
 
 

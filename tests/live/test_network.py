@@ -653,3 +653,36 @@ def test_a_server(version):
         child.kill()
         child.wait()
     assert f"--connect '{shown}'".encode() in report or f"--connect {shown}".encode() in report
+
+
+@pytest.mark.parametrize("engine", ["notify", "ptrace"])
+def test_beside_a_handler_on_either_engine(engine):
+    """A handler that allows a call leaves it to the broker, and one that denies has the last word."""
+    where = directory()
+    (where / "mine.py").write_text(
+        "from seclude.supervise import Allow, Deny, handler\n@handler('connect', may=(Allow, Deny))\n"
+        "def decide(call):\n    return Deny('ENETDOWN') if call.args['sockfd'] == 77 else Allow()\n"
+    )
+    first, datagrams = reserved(2)
+    port = first.getsockname()[1]
+    code = f"""
+import errno, os, socket
+def attempt(port, number=None):
+    one = socket.socket()
+    if number is not None:
+        os.dup2(one.fileno(), number)
+        one = socket.socket(fileno=number)
+    try:
+        one.connect(("{HOST}", port))
+        print(one.recv(9).decode())
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+attempt({port})
+attempt({port + 1})
+attempt({port}, 77)
+"""
+    with first, datagrams, serving(first):
+        done = support.seclude(
+            "run", "--engine", engine, "--handler", f"{where}/mine.py:decide", "--connect", f"{HOST}:{port}", "--", python(), "-c", code
+        )  # fmt: skip
+    assert done.stdout.split() == ["hello", "EACCES", "ENETDOWN"], str(done)
