@@ -132,9 +132,11 @@ def test_a_walk_ends_where_the_kernels_does(tree, walk, absolute, follow, ordina
         path = os.fsencode(f"{name}/{walk}" if absolute else walk) or b"."
         top = os.open(name, os.O_PATH | os.O_DIRECTORY)
         view = resolver.view(os.getpid())
+        assert view is not None
         try:
             view.ordinary = ordinary
             expected = by_kernel(top, path, follow)
+            seen: object
             try:
                 found = resolver.find(view, view.root if path.startswith(b"/") else top, path, follow=follow)
             except OSError as error:
@@ -158,24 +160,26 @@ def test_what_is_missing_is_named_by_where_it_would_be(tree, walk, ordinary):
         plant(name, tree)
         top = os.open(name, os.O_PATH | os.O_DIRECTORY)
         view = resolver.view(os.getpid())
+        assert view is not None
         try:
             view.ordinary = ordinary
             path = os.fsencode(walk) or b"."
             expected = by_kernel(top, path, True)
+            found: object
             try:
                 there = resolver.find(view, view.root if path.startswith(b"/") else top, path, follow=True, create=True)
             except OSError as error:
-                there = error.errno
-            if not isinstance(there, Missing):
-                assert (there if isinstance(there, int) else there.path) == expected
+                found = error.errno
             else:
-                assert expected == errno.ENOENT
-                assert os.path.dirname(there.whole) == there.path == os.path.realpath(there.path)
-                if not there.name.endswith(b"/") and not path.startswith(b"/"):
-                    os.close(os.open(path, os.O_CREAT, 0o600, dir_fd=top))
-                    assert os.path.realpath(os.path.join(os.fsencode(name), path)) == there.whole
-            if not isinstance(there, int):
+                found = there.path
+                if isinstance(there, Missing):
+                    found = errno.ENOENT
+                    assert os.path.dirname(there.whole) == there.path == os.path.realpath(there.path)
+                    if not there.name.endswith(b"/") and not path.startswith(b"/"):
+                        os.close(os.open(path, os.O_CREAT, 0o600, dir_fd=top))
+                        assert os.path.realpath(os.path.join(os.fsencode(name), path)) == there.whole
                 there.close()
+            assert found == expected
         finally:
             view.close()
             resolver.close()
