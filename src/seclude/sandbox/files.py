@@ -90,10 +90,11 @@ def asked(options: Mapping[str, Iterable[str | bytes | os.PathLike[str]]]) -> di
     return found
 
 
-#: A socket in the file system is a file too, and what listens there may do anything for whoever asks. Pairs of datagram sockets can be pointed at any.
+#: A socket in the file system is a file too, and what listens there may do anything for whoever asks. Pairs of datagram sockets can be pointed at any, and
+#: to ask for a raw one is to ask for a datagram socket (net/unix/af_unix.c, unix_create).
 _NO_SOCKETS = (
     ("deny", "socket(domain == AF_UNIX)"),
-    ("deny", "socketpair(domain == AF_UNIX and type & 0xf == SOCK_DGRAM)"),
+    ("deny", "socketpair(domain == AF_UNIX and type & 0xf not in {SOCK_STREAM, SOCK_SEQPACKET})"),
     ("refuse", "ENOSYS socketcall"),
 )
 
@@ -168,8 +169,9 @@ def broker(supervision: Mapping[str, Any], program: bytes, cwd: bytes | None = N
     return FilesBroker(rules, _identities(pattern.text for pattern in rules.hide))
 
 
-def own_domain(supervision: Mapping[str, Any], program: bytes) -> landlock.Ruleset | None:
-    """What Landlock holds the broker itself to: its target's files, and what a supervisor needs (/proc, control groups, Python). None as for `domain`.
+def own_domain(supervision: Mapping[str, Any], program: bytes, groups: Iterable[str] = ()) -> landlock.Ruleset | None:
+    """What Landlock holds the broker itself to: its target's files, and what a supervisor needs: /proc, Python, and the control ``groups`` in
+    which it made its own. None as for `domain`.
 
     Entered before the target is made, whose own domain then lies within: a process in a domain beside it could not look at it any more.
     """
@@ -180,7 +182,8 @@ def own_domain(supervision: Mapping[str, Any], program: bytes) -> landlock.Rules
         return None
     try:
         _allow(made, b"/proc", landlock.READ | landlock.WRITE_FILE)
-        _allow(made, b"/sys/fs/cgroup", made.fs)
+        for group in groups:
+            _allow(made, os.fsencode(group), made.fs)
         _allow(made, os.fsencode(os.devnull), landlock.READ | landlock.WRITE_FILE)
         for path in dict.fromkeys((*sys.path, sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(os.path.dirname(__file__))))):
             if path:

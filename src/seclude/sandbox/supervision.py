@@ -182,7 +182,10 @@ class Supervision:
         from seclude.kernel import prctl
         from seclude.sandbox.files import own_domain
 
-        made = own_domain(wanted, os.path.join(self._run.job.cwd or b"", self._run.path))
+        group = self._run.plan.cgroup
+        made = own_domain(
+            wanted, os.path.join(self._run.job.cwd or b"", self._run.path), () if group is None else map(os.path.dirname, group.directories)
+        )
         if made is not None:
             with made:
                 prctl.set_no_new_privs()
