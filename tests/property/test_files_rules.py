@@ -26,9 +26,7 @@ def expression(glob):
         if part == "**":
             parts.append("(?:/[^/]+)*")
         else:
-            parts.append(
-                "/" + fnmatch.translate(part).replace("(?s:", "(?:").replace(".*", "[^/]*").replace(".", "[^/]", 0).removesuffix(r"\Z")
-            )
+            parts.append("/" + fnmatch.translate(part).replace("(?s:", "(?:").replace(".*", "[^/]*").removesuffix(r"\Z"))
     return re.compile("".join(parts) + r"(?:/[^/]+)*\Z")
 
 
