@@ -139,7 +139,15 @@ def _open_path(act: Act, dirfd: int, path: bytes, flags: int) -> Outcome:
             raise Refused(found.path, READ, READ, "O_PATH of what is no file or directory cannot be given by a supervisor")
         if flags & os.O_DIRECTORY and found.kind != stat.S_IFDIR:
             raise NotADirectoryError(errno.ENOTDIR, "")
-        return Inject(os.open(paths.at(found.handle), os.O_RDONLY | os.O_CLOEXEC), cloexec=bool(flags & os.O_CLOEXEC)), ()
+        cloexec = bool(flags & os.O_CLOEXEC)
+        try:
+            opened = os.open(
+                paths.at(found.handle), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+            )  # as in `_open_found`: there may be a lease
+        except BlockingIOError:
+            return _waiting(found, os.O_RDONLY, cloexec, fifo=False), ()
+        os.set_blocking(opened, True)
+        return Inject(opened, cloexec=cloexec), ()
     finally:
         found.close()
 

@@ -229,7 +229,7 @@ class Resolver:
         try:
             status = os.fstat(handle)
             found = Found(handle, paths.handle_path(handle), status, proc=paths.is_proc(handle, status.st_dev), through=True)
-            found.own = _access(view.proc, b"%d" % fd)
+            found.own = _access(view.proc, b"%d" % fd, handle)
         except OSError:
             os.close(handle)
             raise
@@ -352,7 +352,8 @@ class Resolver:
         where = paths.handle_path(at)
         process, thread = b"/proc/%d" % view.caller.process, b"/proc/%d/task/%d" % (view.caller.process, view.tid)
         if where in (process + b"/fd", thread + b"/fd"):
-            return os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=at), _access(view.proc, name)
+            handle = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=at)
+            return handle, _access(view.proc, name, handle)
         if where in (process, thread) and name in (b"exe", b"cwd", b"root"):
             return os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=at), -1
         raise PermissionError(errno.EACCES, "")
@@ -369,21 +370,33 @@ def _real_name(path: bytes, status: os.stat_result) -> bytes:
     return path
 
 
-def _access(proc: int, fd: bytes) -> int:
-    """How the target's descriptor is open: its O_ACCMODE, or -1 (O_PATH, or it cannot be told)."""
+def _access(proc: int, fd: bytes, handle: int) -> int:
+    """How the target's descriptor is open: its O_ACCMODE, or -1 (O_PATH, or it cannot be told).
+
+    ``handle`` was taken through the same number a moment ago, and another thread of the target's can have put another file there since (dup2(2)): it counts only if
+    what is open is still the file of the handle. The kernel prints flags, mount and inode of one and the same file (fs/proc/fd.c, seq_show; the inode since Linux 5.14).
+    """
     try:
-        descriptor = os.open(b"fdinfo/" + fd, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
+        theirs, ours = _information(b"fdinfo/" + fd, proc), _information(b"/proc/self/fdinfo/%d" % handle)
     except OSError:
         return -1
+    if theirs is None or ours is None or theirs[1] != ours[1]:
+        return -1
+    flags = theirs[0]
+    return -1 if flags & os.O_PATH else flags & os.O_ACCMODE
+
+
+def _information(name: bytes, directory: int | None = None) -> tuple[int, bytes] | None:
+    """Flags of a descriptor, and the lines that say which file it is, from its fdinfo (proc_pid_fdinfo(5)); None where it does not say. Raises OSError."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     try:
         raw = os.read(descriptor, 4096)
     finally:
         os.close(descriptor)
-    at = raw.find(b"flags:\t")
-    if at < 0:
-        return -1
-    flags = int(raw[at + 7 : raw.index(b"\n", at)], 8)
-    return -1 if flags & os.O_PATH else flags & os.O_ACCMODE
+    flags, mount, inode = raw.find(b"flags:\t"), raw.find(b"mnt_id:\t"), raw.find(b"ino:\t")
+    if not 0 <= flags < mount < inode:
+        return None
+    return int(raw[flags + 7 : raw.index(b"\n", flags)], 8), raw[mount : raw.index(b"\n", inode)]
 
 
 def _permit_following(directory: os.stat_result, link: os.stat_result, view: View) -> None:

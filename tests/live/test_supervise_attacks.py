@@ -1,0 +1,149 @@
+"""What a hostile program tries against the brokers of ``seclude run``, on the running kernel. Each of these once worked."""
+
+import socket
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import support
+from run_support import ALLOW, c_program, policy, who
+
+pytestmark = pytest.mark.live
+
+HEAD = r"""
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <linux/fs.h>
+"""
+
+
+@pytest.fixture(params=who())
+def place(request):
+    """A directory that the target owns, and whether that is nobody."""
+    nobody = request.param
+    with support.nobody_directory() if nobody else tempfile.TemporaryDirectory(dir="/tmp", prefix="seclude-attack-") as path:
+        found = Path(path)
+        found.chmod(0o755)
+        yield found, nobody
+
+
+def victim(source):
+    return c_program(HEAD + source, "-pthread")
+
+
+def attack(place, program, *arguments, options=(), **more):
+    """Run a program under its options, in ``place``, with nothing else granted."""
+    directory, nobody = place
+    return support.seclude(
+        "run", "--policy", policy(ALLOW), "--report", "none", "--read", program, *options, "--", program, *arguments,
+        nobody=nobody, cwd=directory, **more,
+    )  # fmt: skip
+
+
+REOPEN = r"""
+static int readable, writable, number;
+static volatile int over, turns;
+static void *flip(void *unused) {
+    while (!over) { dup2(readable, number); dup2(writable, number); turns = 1; }
+    return 0;
+}
+int main(int argc, char **argv) {
+    struct stat want, got;
+    pthread_t thread;
+    char path[64];
+    long i, tries = atol(argv[2]), won = 0, opened = 0;
+    readable = open(argv[1], O_RDONLY); writable = open("/dev/null", O_RDWR); number = 50;
+    if (readable < 0 || writable < 0) return 2;
+    fstat(readable, &want);
+    dup2(readable, number);
+    sprintf(path, "/proc/self/fd/%d", number);
+    pthread_create(&thread, 0, flip, 0);
+    while (!turns) sched_yield();
+    for (i = 0; i < tries && !won; i++) {
+        int fd = open(path, O_WRONLY);
+        if (fd < 0) continue;
+        opened++;
+        fstat(fd, &got);
+        if (got.st_ino == want.st_ino && got.st_dev == want.st_dev) won += write(fd, "overwritten", 11) > 0;
+        close(fd);
+    }
+    over = 1;
+    pthread_join(thread, 0);
+    printf("opened %s, won %ld\n", opened ? "some" : "none", won);
+    return 0;
+}
+"""
+
+
+def test_a_descriptor_is_not_opened_again_with_the_rights_of_another(place):
+    """Threads put a file open for reading, and one open for writing, under the same number in turn."""
+    secret = place[0] / "readable"
+    secret.write_text("as it was")
+    secret.chmod(0o666)
+    # --connect: without it Landlock holds the supervisor, and hides the fault
+    done = attack(place, victim(REOPEN), secret, "4000", options=("--read", secret, "--connect", "127.0.0.1:1"))
+    assert done.stdout == "opened some, won 0\n", str(done)
+    assert secret.read_text() == "as it was"
+
+
+PAIR = r"""
+int main(int argc, char **argv) {
+    int pair[2], type;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    strcpy(address.sun_path, argv[1]);
+    for (type = SOCK_STREAM; type <= SOCK_SEQPACKET; type++) {
+        if (socketpair(AF_UNIX, type, 0, pair) < 0) { printf("%d: %s\n", type, strerror(errno)); continue; }
+        long sent = sendto(pair[0], "x", 1, MSG_DONTWAIT, (void *)&address, sizeof address);
+        printf("%d: %s\n", type, sent < 0 ? "no way" : type == SOCK_SEQPACKET ? "to its peer" : "sent");
+    }
+    return 0;
+}
+"""
+
+
+def test_no_pair_of_sockets_reaches_a_socket_in_the_file_system(place):
+    """A raw local socket is a datagram socket, which can be pointed at any other."""
+    name = place[0] / "service"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service:
+        service.bind(str(name))
+        name.chmod(0o777)
+        done = attack(place, victim(PAIR), name)
+        service.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            service.recv(1)
+    assert done.stdout.splitlines()[:4] == [
+        "1: no way", "2: Operation not permitted", "3: Operation not permitted", "4: Operation not permitted",
+    ], str(done)  # fmt: skip
+
+
+LEASE = r"""
+int main(int argc, char **argv) {
+    signal(SIGIO, SIG_IGN);
+    int fd = open(argv[1], O_RDWR | O_CREAT, 0600);
+    if (fcntl(fd, F_SETLEASE, F_WRLCK) < 0) return 2;
+    puts("leased");
+    fflush(stdout);
+    open(argv[1], O_PATH);
+    return 0;
+}
+"""
+
+
+def test_a_lease_does_not_hold_the_supervisor_by_a_handle(place):
+    """A lease is broken after 45 seconds (fs.lease-break-time), through all of which no clock of the run was looked at."""
+    done = attack(place, victim(LEASE), place[0] / "leased", options=("--write", place[0], "--wall", "1s"), timeout=30)
+    assert (done.status, done.stdout) == (124, "leased\n"), str(done)
