@@ -561,3 +561,42 @@ def test_a_rule_of_the_command_line_leaves_a_call_to_handlers():
     assert [(denial["result"], denial["rule"]) for denial in ran.denials if denial["action"] == "handler"] == [
         ("EACCES", "notify getpgid(pid == 1) (--notify:1)")
     ]
+
+
+def test_what_a_handler_of_the_library_allowed_after_a_look_is_done_on_the_copy():
+    with support.nobody_directory() as place:
+        place.chmod(0o755)
+        for name in ("secret", "public"):
+            (place / name).write_text(name)
+        out = host(
+            f"""
+@handler("openat", "rename")
+def harmless(call):
+    path = call.path(0 if call.name == "rename" else "pathname")
+    return Deny("EACCES", "secret") if path.endswith("secret") else Allow()
+
+@handler("connect")
+def not_nine(call):
+    return Deny("ECONNREFUSED") if call.sockaddr("addr").port == 9 else Allow()
+
+code = '''
+import socket
+print(open("public").read())
+try: open("secret")
+except OSError as error: print(error.strerror)
+server = socket.create_server(("127.0.0.1", 0))
+print(socket.create_connection(server.getsockname()).getpeername() == server.getsockname())
+try: socket.create_connection(("127.0.0.1", 9))
+except OSError as error: print(error.strerror)
+'''
+before = sorted(os.listdir("/proc/self/fd"))
+r = seclude.run([{python()!r}, "-c", code], policy=POLICY, handlers=[harmless, not_nine], capture=True, cwd={str(place)!r})
+print(r.stdout.decode(), [d.reason for d in r.denials])
+flips = seclude.run([{c_program(FLIPS, "-pthread")!r}, {str(place)!r}, "200"], policy=POLICY, handlers=[harmless, not_nine], capture=True)
+print(flips.stdout.decode().split()[:2])
+""",
+            text=LOOKING.replace("newfstatat, ", ""),
+        )
+        assert out == [
+            "public", "Permission denied", "True", "Connection refused", " ['handler harmless: secret', 'handler not_nine']", "['leaked', '0']",
+        ], out  # fmt: skip

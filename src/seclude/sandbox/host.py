@@ -6,20 +6,24 @@ See `seclude.sandbox.remote` for what travels. What a handler denies is in a rec
 from __future__ import annotations
 
 import _socket
+import errno
 import select
 import struct
+from _queue import SimpleQueue
+from itertools import count
 
 from seclude.kernel import proc
 from seclude.sandbox import wire
+from seclude.sandbox.performing import asked_for, result_from
 from seclude.sandbox.plain import decode, encode
 from seclude.sandbox.remote import MESSAGE, verdict_to_plain
-from seclude.sandbox.supervision import architectures, gives, refuse_unreachable
+from seclude.sandbox.supervision import architectures, gives, looks_at, refuse_unreachable
 from seclude.supervise.call import Call, Gone
 from seclude.supervise.kernel import Linux
 from seclude.supervise.notify_engine import Attendant, close_listener
 from seclude.supervise.pool import EventLoop, Pool
 from seclude.supervise.record import Record
-from seclude.supervise.router import Router
+from seclude.supervise.router import Router, discard
 from seclude.supervise.verdict import Deny
 
 TYPE_CHECKING = False
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from seclude.sandbox.result import Result
     from seclude.supervise.handlers import Handler
     from seclude.supervise.router import Chain, Decided
+    from seclude.supervise.verdict import Verdict
 
 __all__ = ["Host"]
 
@@ -52,7 +57,20 @@ class Host:
     ``wanted`` is what the job says of them. ``clocked``: the run's time is limited, so that no handler may hold the thread that waits for its end.
     """
 
-    __slots__ = ("_attendant", "_closed", "_kernel", "_loop", "_pool", "_socket", "record", "router", "theirs", "wanted")
+    __slots__ = (
+        "_attendant",
+        "_closed",
+        "_kernel",
+        "_loop",
+        "_numbers",
+        "_pool",
+        "_socket",
+        "_waiting",
+        "record",
+        "router",
+        "theirs",
+        "wanted",
+    )
 
     def __init__(self, handlers: Iterable[Handler], engine: str, artifact: Artifact, *, clocked: bool = False) -> None:
         given = tuple(handlers)
@@ -60,7 +78,13 @@ class Host:
         self.router = Router(given, architectures(artifact), gives=gives(engine), engine=engine)
         if clocked:
             self.router.beside = frozenset(one for one in given if not one.threads and not one.is_async)
+        self._waiting: dict[int, SimpleQueue[Verdict]] = {}
+        self._numbers = count()
         self.wanted: dict[str, Any] = {"remote": [list(key) for key in self.router.calls], "engine": engine}
+        performed = looks_at(given) if engine == "notify" else set()
+        if performed:
+            self.wanted["performed"] = sorted(performed)
+            self.router.performers = dict.fromkeys(performed, self._elsewhere)
         self.record = Record()
         self._kernel = Linux()
         self._attendant: Attendant | None = None
@@ -121,8 +145,30 @@ class Host:
             chain = self.router.find(notified.arch, notified.nr)
             if chain is not None:
                 self._attendant.attend(notified, chain, value)  # type: ignore[arg-type]
+            else:  # not one of ours: nobody else would answer it
+                self._kernel.reply(self._attendant.listener, notified.id, error=errno.ENOSYS)
+        elif kind == "performed":
+            number, plain = rest
+            found = [descriptor for _, _, raw in ancillary for (descriptor,) in struct.iter_unpack("=i", raw)]
+            answer = self._waiting.pop(number, None)
+            verdict = result_from(plain, found)
+            if answer is None:
+                discard(verdict)
+            else:
+                answer.put(verdict)
         elif kind == "ask":
             self._asked(*rest)
+
+    def _elsewhere(self, call: Call) -> Verdict:
+        """Have the supervisor do a call that was allowed after a look; in a thread."""
+        number = next(self._numbers)
+        answer: SimpleQueue[Verdict] = SimpleQueue()
+        self._waiting[number] = answer
+        try:
+            self._socket.send(bytes(encode(asked_for(number, call), _COST)))
+        except OSError:
+            raise Gone from None
+        return answer.get()
 
     # -- the ptrace engine: the verdict goes back
 
@@ -191,3 +237,5 @@ class Host:
             self._loop.stop()
         self._socket.close()
         self.theirs.close()
+        for answer in tuple(self._waiting.values()):
+            answer.put(Deny("EPERM"))

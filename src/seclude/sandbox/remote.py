@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from seclude.kernel.notify import Notification
+    from seclude.sandbox.performing import Performing
     from seclude.supervise.call import Call
     from seclude.supervise.record import Denial
     from seclude.supervise.router import Chain, Router
@@ -56,7 +57,7 @@ def _fields(verdict: Verdict) -> tuple[str, ...]:
 class Forwarder:
     """The supervisor's end of the socket. Poll it, and call `flush` when it can be written, `hear` when it can be read."""
 
-    __slots__ = ("_closed", "_numbers", "_poll", "_unsent", "_waiting", "descriptor", "socket")
+    __slots__ = ("_closed", "_numbers", "_poll", "_unsent", "_waiting", "descriptor", "performing", "socket")
 
     def __init__(self, descriptor: int, poll: select.poll) -> None:
         self.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, descriptor)
@@ -67,6 +68,8 @@ class Forwarder:
         self._numbers = count()
         self._waiting: dict[int, SimpleQueue[list[Any] | None]] = {}
         self._closed = False
+        #: does calls for the host, where it may ask
+        self.performing: Performing | None = None
         poll.register(descriptor, select.POLLIN)
 
     def listener(self, descriptor: int) -> None:
@@ -85,17 +88,24 @@ class Forwarder:
         answer: SimpleQueue[list[Any] | None] = SimpleQueue()
         self._waiting[number] = answer
         message = ["ask", number, call.tid, call.token, call.nr, call.ip, call.raw, call.data, proc.start_time(call.tid)]
+        return answer.get() if self.say(message, []) else None
+
+    def say(self, message: list[Any], descriptors: list[int]) -> bool:
+        """Send from a thread, which may wait for room. False where the host is gone."""
+        from seclude.sandbox.performing import pack
+
+        raw = bytes(encode(message, _COST))
         room = select.poll()
         room.register(self.descriptor, select.POLLOUT)
         while not self._closed:
             try:
-                self.socket.send(bytes(encode(message, _COST)))
-                return answer.get()
+                self.socket.sendmsg([raw], pack(descriptors))
+                return True
             except BlockingIOError:
                 room.poll(1000)
             except OSError:
                 break
-        return None
+        return False
 
     def flush(self) -> None:
         """Send what the host takes."""
@@ -126,7 +136,12 @@ class Forwarder:
             if not raw:
                 self.close()
                 return
-            _, number, plain = decode(raw, _COST)
+            kind, number, *rest = decode(raw, _COST)
+            if kind == "perform":
+                if self.performing is not None:
+                    self.performing.perform(number, *rest)
+                continue
+            (plain,) = rest
             answer = self._waiting.pop(number, None)
             if answer is not None:
                 answer.put(plain)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from seclude.supervise.router import Performer
     from seclude.supervise.verdict import Verdict
 
-__all__ = ["Supervision", "architectures", "build", "choose", "choose_engine", "gives", "refuse_unreachable"]
+__all__ = ["Supervision", "architectures", "build", "choose", "choose_engine", "gives", "looks_at", "refuse_unreachable"]
 
 
 class Supervision:
@@ -115,6 +115,12 @@ class Supervision:
             run.poll.register(self._ptrace.wake, select.POLLIN)
         elif self._forwarder is not None:
             self._forwarder.listener(run.listener)
+            names = run.job.supervision.get("performed", ())
+            if names:
+                from seclude.sandbox.performing import Performing
+                from seclude.supervise.perform import performers
+
+                self._forwarder.performing = Performing(run.kernel, run.listener, performers(names), self._forwarder.say)
             run.responder.attend = self._attend
         if self.handlers and self._ptrace is None:
             pool = None if self.brokers is None else self.brokers.pool()
@@ -236,17 +242,27 @@ def _forwarder(run: Any, twice: set[tuple[int, int]]) -> Forwarder:
     return Forwarder(run.job.supervision["channel"], run.poll)
 
 
-def _performers(handlers: Iterable[Handler], engine: str) -> dict[str, Performer]:
-    """What does calls that are allowed after a look at what they name. The ptrace engine has no way to give a descriptor."""
+def looks_at(handlers: Iterable[Handler]) -> set[str]:
+    """The calls that these handlers may allow after a look at what they name, a path or an address, and that can be done for them."""
     from seclude.abi.prototypes import prototype
 
     words = {name for one in handlers if Allow in one.may for name in expand(one)}
     shapes = [prototype(abi.native(), name) for name in words]
-    if engine != "notify" or not any(one.kind in ("path", "sockaddr") for shape in shapes if shape is not None for one in shape.parameters):
+    if not any(one.kind in ("path", "sockaddr") for shape in shapes if shape is not None for one in shape.parameters):
+        return set()
+    from seclude.supervise.perform import CALLS
+
+    return words & CALLS
+
+
+def _performers(handlers: Iterable[Handler], engine: str) -> dict[str, Performer]:
+    """What does calls that are allowed after a look at what they name. The ptrace engine has no way to give a descriptor."""
+    names = looks_at(handlers) if engine == "notify" else set()
+    if not names:
         return {}
     from seclude.supervise.perform import performers
 
-    return performers(words)
+    return performers(names)
 
 
 def gives(engine: str) -> frozenset[type[Verdict]]:

@@ -79,10 +79,12 @@ class Attendant:
 
     def _call(self, notification: Notification, value: int) -> Call:
         kernel, listener, id_ = self.kernel, self.listener, notification.id
-        return Call(
+        call = Call(
             kernel, notification.pid, notification.arch, notification.nr, notification.ip, notification.args,
             lambda: kernel.still_waiting(listener, id_), value & 0xFFFF,
         )  # fmt: skip
+        call.id = id_
+        return call
 
     def _in_pool(self, id_: int, function: Callable[..., object], *arguments: object) -> None:
         try:

@@ -61,7 +61,7 @@ class Call:
     """  # fmt: skip
 
     __slots__ = (
-        "_address", "_argv", "_bytes", "_iovecs", "_links", "_path", "_prototype", "_raw_path", "_status", "_waiting", "arch", "data", "ip", "kernel", "nr",
+        "_address", "_argv", "_bytes", "_iovecs", "_links", "_path", "_prototype", "_raw_path", "_status", "_waiting", "arch", "data", "id", "ip", "kernel", "nr",
         "raw", "reads", "reads_more", "tid", "token", "written",
     )  # fmt: skip
 
@@ -76,6 +76,8 @@ class Call:
         self.raw = raw
         self.data = data
         self.arch = architecture(token, nr)
+        #: the notification's id; 0 where there is none
+        self.id = 0
         self.reads = False
         #: whether something was read that nobody can be given back as it was: more than paths and addresses as a whole
         self.reads_more = False
@@ -114,6 +116,19 @@ class Call:
     def args(self) -> Arguments:
         """The arguments, typed: ``call.args["flags"]``, ``call.args[2]``."""
         return Arguments(self.raw, self.prototype, self.arch)
+
+    @property
+    def copies(self) -> tuple[dict[int, Raw], dict[int, Raw]]:
+        """The paths and addresses that were read, by where they lay: what another process needs to act on the same copies."""
+        return dict(self._raw_path), {at: one.raw for at, one in self._address.items() if one is not None}
+
+    def adopt(self, paths: dict[int, Raw], addresses: dict[int, Raw]) -> None:
+        """Take copies that another process read of this call for those that were read."""
+        from seclude.supervise.address import Address
+
+        self._raw_path |= paths
+        self._address |= {at: Address(raw, self._byteorder) for at, raw in addresses.items()}
+        self.reads = True
 
     def waits(self) -> bool:
         """Whether the call still waits for its verdict."""
