@@ -3,12 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <linux/landlock.h>
+#include <linux/fs.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -53,6 +54,7 @@ int main(int argc, char **argv) {
     opened("write what may be read", in("plain/file"), O_WRONLY); opened("truncate what may be read", in("plain/file"), O_RDONLY | O_TRUNC); say("unlink what may be read", unlink(in("plain/file")));
     say("chmod what may be read", chmod(in("plain/file"), 0777)); say("chown what may be read", chown(in("plain/file"), -1, -1)); say("truncate(2) what may be read", truncate(in("plain/file"), 0));
     int fd = open(in("plain/file"), O_RDONLY); say("fchmod what may be read", fchmod(fd, 0777)); say("fsetxattr what may be read", syscall(SYS_fsetxattr, fd, "user.x", "y", 1, 0));
+    int flags = 0; say("ioctl what may be read", ioctl(fd, FS_IOC_SETFLAGS, &flags)); struct fsxattr extra = {0}; say("ioctl FSSETXATTR", ioctl(fd, FS_IOC_FSSETXATTR, &extra));
     snprintf(buffer, sizeof buffer, "/proc/self/fd/%d", fd); opened("reopen for writing", buffer, O_RDWR); opened("reopen for reading", buffer, O_RDONLY); say("utimensat by descriptor", utimensat(fd, "", NULL, AT_EMPTY_PATH));
     fd = syscall(SYS_openat, AT_FDCWD, in("plain"), O_PATH | O_DIRECTORY); say("O_PATH", fd); say("O_PATH used", openat(fd, "file", O_RDONLY)); say("O_PATH left", openat(fd, "../secret/file", O_RDONLY));
     /* outside */

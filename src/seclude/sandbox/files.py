@@ -97,6 +97,9 @@ _NO_SOCKETS = (
     ("deny", "socketpair(domain == AF_UNIX and type & 0xf not in {SOCK_STREAM, SOCK_SEQPACKET})"),
     ("refuse", "ENOSYS socketcall"),
 )
+#: A file's flags, its project and its version can be changed, and the file be sealed for good, through a descriptor that is open for reading only: FS_IOC_SETFLAGS,
+#: FS_IOC_FSSETXATTR, FS_IOC_SETVERSION, FS_IOC_ENABLE_VERITY (linux/fs.h, linux/fsverity.h; those of a long twice, as 32-bit programs ask).
+_NO_FLAGS = (("deny", "ioctl(request in {0x40086602, 0x40046602, 0x401c5820, 0x40087602, 0x40047602, 0x40806685})"),)
 
 
 def policy_rules(supervision: Mapping[str, Any], *, report: bool = True) -> list[tuple[str, str]]:
@@ -107,7 +110,7 @@ def policy_rules(supervision: Mapping[str, Any], *, report: bool = True) -> list
     from seclude.supervise.files_table import ALONE, RULES
 
     closed = bool(supervision.get("read") or supervision.get("write"))
-    return [*(_NO_SOCKETS if closed else ()), *(RULES if report else ALONE)]
+    return [*((*_NO_SOCKETS, *_NO_FLAGS) if closed else ()), *(RULES if report else ALONE)]
 
 
 def rules_of(supervision: Mapping[str, Any], program: bytes | None = None, cwd: bytes | None = None) -> Rules:
