@@ -147,3 +147,27 @@ def test_a_lease_does_not_hold_the_supervisor_by_a_handle(place):
     """A lease is broken after 45 seconds (fs.lease-break-time), through all of which no clock of the run was looked at."""
     done = attack(place, victim(LEASE), place[0] / "leased", options=("--write", place[0], "--wall", "1s"), timeout=30)
     assert (done.status, done.stdout) == (124, "leased\n"), str(done)
+
+
+REQUESTS = r"""
+int main(int argc, char **argv) {
+    int fd = open(argv[1], O_RDONLY), index;
+    unsigned long requests[] = {
+        FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR, 0xc0385869 /* XFS_IOC_OPEN_BY_HANDLE */, FICLONE, 0x50009401 /* BTRFS_IOC_SNAP_CREATE */};
+    for (index = 0; index < 7; index++) {
+        errno = 0;
+        ioctl(fd, requests[index], -1L);
+        printf("%d", errno == EPERM);
+    }
+    puts("");
+    return 0;
+}
+"""
+
+
+def test_requests_of_file_systems_do_not_pass_by_the_rules(place):
+    """To look at flags and to share blocks is let through (the answers are the file system's); to change flags, to open by handle and to copy trees is not."""
+    file = place[0] / "readable"
+    file.write_text("")
+    done = attack(place, victim(REQUESTS), file, options=("--read", file))
+    assert done.stdout == "0101101\n", str(done)

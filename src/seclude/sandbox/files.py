@@ -98,8 +98,14 @@ _NO_SOCKETS = (
     ("refuse", "ENOSYS socketcall"),
 )
 #: A file's flags, its project and its version can be changed, and the file be sealed for good, through a descriptor that is open for reading only: FS_IOC_SETFLAGS,
-#: FS_IOC_FSSETXATTR, FS_IOC_SETVERSION, FS_IOC_ENABLE_VERITY (linux/fs.h, linux/fsverity.h; those of a long twice, as 32-bit programs ask).
-_NO_FLAGS = (("deny", "ioctl(request in {0x40086602, 0x40046602, 0x401c5820, 0x40087602, 0x40047602, 0x40806685})"),)
+#: FS_IOC_FSSETXATTR, FS_IOC_SETVERSION, FS_IOC_ENABLE_VERITY, FS_IOC_SET_ENCRYPTION_POLICY (linux/fs.h, fsverity.h, fscrypt.h; those of a long twice, as 32-bit
+#: programs ask). XFS opens files by handle, without a path: of its own requests only the one that looks at flags is left. Btrfs copies and removes whole trees: of its
+#: own those are left that share blocks between open files.
+_NO_FLAGS = (
+    ("deny", "ioctl(request in {0x40086602, 0x40046602, 0x401c5820, 0x40087602, 0x40047602, 0x40806685, 0x800c6613})"),
+    ("deny", "ioctl(request & 0xff00 == 0x5800 and request != 0x801c581f)"),
+    ("deny", "ioctl(request & 0xff00 == 0x9400 and request not in {0x40049409, 0x4020940d, 0xc0189436})"),
+)
 
 
 def policy_rules(supervision: Mapping[str, Any], *, report: bool = True) -> list[tuple[str, str]]:
