@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seclude.abi import arch
+from seclude.abi import ALL, arch
 from seclude.compiler.build import compile_decision
 from seclude.decision import from_policy, from_program, reported, traced
 from seclude.decision.reporting import TRACED
 from seclude.errors import UsageError
 from seclude.policy import parse
 from seclude.policy.chosen import chosen
+from seclude.policy.strace_sets import SETS
 
 X86_64 = arch("x86_64")
 POLICY = """
@@ -104,8 +105,63 @@ def test_groups_are_their_members():
 
 
 @pytest.mark.parametrize(
+    ("text", "holds", "lacks"),
+    [
+        ("%file", "openat open stat execve mount", "read connect fstat"),
+        ("%desc", "openat read close mmap epoll_wait", "connect stat"),
+        ("%network", "socket connect sendto socketcall", "read openat"),
+        ("%net", "socket connect", "read"),
+        ("%process", "fork clone execve exit_group wait4", "getpid"),
+        ("%signal", "kill rt_sigaction signalfd4", "wait4"),
+        ("%ipc", "shmat msgget semop", "pipe"),
+        ("%memory", "mmap brk mprotect", "read"),
+        ("%%stat", "stat fstat lstat newfstatat statx", "statfs"),
+        ("trace=%file,close", "openat close", "read"),
+        ("/^open", "open openat openat2 open_tree", "fsopen mq_open"),
+        ("?openat,?nothing", "openat", "open"),
+    ],
+)
+def test_words_of_strace(text, holds, lacks):
+    names, others = chosen(text)
+    assert set(holds.split()) <= set(names)
+    assert not set(lacks.split()) & set(names)
+    assert not others
+
+
+@pytest.mark.parametrize("text", ["all,openat", "openat,all", "trace=all"])
+def test_all_beside_names_is_all(text):
+    assert chosen(text) == ((), True)
+
+
+def test_everything_but_a_set():
+    names, others = chosen("!%memory,futex")
+    assert others
+    assert {"mmap", "brk", "futex"} <= set(names)
+
+
+def test_every_call_of_a_set_is_one_that_some_kernel_has():
+    known = {call for one in ALL for call in one.calls()}
+    for name, calls in SETS.items():
+        assert set(calls) <= known, name
+        assert len(set(calls)) == len(calls), name
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
-    [("", "empty place"), ("a,,b", "empty place"), ("opneat", "openat"), ("!all", "no call at all"), ("@netwrk-io", "@network-io")],
+    [
+        ("", "empty place"),
+        ("a,,b", "empty place"),
+        ("opneat", "openat"),
+        ("!all", "no call at all"),
+        ("!openat,all", "no call at all"),
+        ("@netwrk-io", "@network-io"),
+        ("%netwrok", "'%network'"),
+        ("file", "mean '%file'"),
+        ("trace=desc", "mean '%desc'"),
+        ("/opne", "no call matches"),
+        ("/open(", "no regular expression"),
+        ("?opneat", "no call at all"),
+    ],
 )
 def test_what_names_nothing(text, said):
     with pytest.raises(UsageError, match=said):

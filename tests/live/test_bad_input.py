@@ -155,6 +155,9 @@ LINES: dict[str, Line] = {
     # options
     "unknown option": line("--no-rport", "true", told=("unknown option '--no-rport'; did you mean --no-report?", "seclude run --help")),
     "unknown short option": line("-x", "true", told=("unknown option '-x'",)),
+    "an option of strace": line("-e", "trace=open", "true", told=("unknown option '-e'; did you mean --trace?",)),
+    "a set that strace does not have": line("--trace", "%fiel", "true", told=("unknown set '%fiel'; did you mean '%file'?", "%desc")),
+    "no value before the command": line("--trace", "--", "true", told=("--trace needs a value: --trace CALLS",)),
     "an option without its value": line("--allow", told=("--allow needs a value: --allow RULE",)),
     "a value for a switch": line("--no-report=1", "true", told=("--no-report takes no value",)),
     "an unknown form": line("--report", "xml", "true", told=("--report takes one of text, json, none, not 'xml'",)),

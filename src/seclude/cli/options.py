@@ -61,15 +61,27 @@ class Arguments:
 class Command:
     """One command: its words in ``--help`` and the table of its options."""
 
-    __slots__ = ("epilog", "name", "options", "stops", "summary", "usage")
+    __slots__ = ("elsewhere", "epilog", "name", "options", "stops", "summary", "usage")
 
-    def __init__(self, name: str, usage: str, summary: str, options: tuple[Option, ...], *, epilog: str = "", stops: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        usage: str,
+        summary: str,
+        options: tuple[Option, ...],
+        *,
+        epilog: str = "",
+        stops: bool = False,
+        elsewhere: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         self.name = name
         self.usage = usage
         self.summary = summary
         self.options = (*options, Option("--help, -h", "", "show this help and exit"))
         self.epilog = epilog
         self.stops = stops
+        #: options of similar programs, and what they are called here
+        self.elsewhere = elsewhere
 
     def parse(self, argv: list[str]) -> Arguments:
         """Read ``argv`` (without the command's own name). Raises `UsageError`."""
@@ -89,7 +101,7 @@ class Command:
             flag, equals, value = word.partition("=")
             option = table.get(flag)
             if option is None:
-                guess = nearest(flag, table)
+                guess = dict(self.elsewhere).get(flag) or nearest(flag, table)
                 raise UsageError(
                     f"seclude {self.name}: unknown option {flag!r}" + (f"; did you mean {guess}?" if guess else ""),
                     f"see: seclude {self.name} --help",
@@ -100,7 +112,7 @@ class Command:
                 value = ""
             elif not equals:
                 following = next(words, None)
-                if following is None:
+                if following is None or following == "--":
                     raise UsageError(f"seclude {self.name}: {flag} needs a value: {flag} {option.metavar}")
                 value = following
             if option.choices and value not in option.choices:

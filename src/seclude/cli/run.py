@@ -49,7 +49,7 @@ COMMAND = Command(
         Option("--exec", "FILE", "let it execute this program, and none that is not named so, but for the command itself", many=True),
         Option("--handler", "MODULE:FUNCTION", "let this handler decide calls that the policy notifies or traces", many=True),
         Option("--engine", "NAME", "how handlers are told of calls", choices=("auto", "notify", "ptrace")),
-        Option("--trace", "CALLS", "print these calls as they happen: openat,@network-io, all, or '!futex'"),
+        Option("--trace", "CALLS", "print these calls as they happen: openat,@network-io, %file, all, or '!futex'"),
         Option("--trace-file", "FILE", "print them there instead of on stderr"),
         Option("--trace-failed", "", "print only calls that fail"),
         Option("--trace-count", "", "print a table of calls, times and errors at the end instead"),
@@ -74,6 +74,15 @@ policy, kernel); 126 the command cannot be executed; 127 it is not found.
 
 Rules given by --allow, --deny and --notify are tried before the policy's, in the order given.""",
     stops=True,
+    elsewhere=(
+        ("-e", "--trace"),
+        ("-f", "--trace"),
+        ("-c", "--trace-count"),
+        ("-o", "--trace-file"),
+        ("-Z", "--trace-failed"),
+        ("-s", "--trace-size"),
+        ("-k", "--where"),
+    ),
 )
 
 _LIMITS = ("cpu", "wall", "memory", "files", "processes", "output")
