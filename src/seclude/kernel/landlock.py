@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import errno as _errno
 import os
+import stat
 
 from seclude.errors import KernelError
 from seclude.kernel.libc import call, errno_name, failed, syscall
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
     from typing import Self
 
 __all__ = [
-    "ACCESS_FS", "EXECUTE", "ON_FILES", "READ", "SCOPE_ABSTRACT_UNIX_SOCKET", "SCOPE_SIGNAL", "WRITE_FILE", "Ruleset", "abi_version", "access_fs", "restrict_self",
-    "scope_ruleset",
+    "ACCESS_FS", "EXECUTE", "ON_FILES", "READ", "SCOPE_ABSTRACT_UNIX_SOCKET", "SCOPE_SIGNAL", "WRITE_FILE", "Ruleset", "abi_version", "access_fs", "file_ruleset",
+    "restrict_self", "scope_ruleset",
 ]  # fmt: skip
 
 CREATE_RULESET_VERSION = 1 << 0
 RULE_PATH_BENEATH, RULE_NET_PORT = 1, 2
 SCOPE_ABSTRACT_UNIX_SOCKET, SCOPE_SIGNAL = 1 << 0, 1 << 1
+_SCOPES = SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL
 ACCESS_FS_MAKE_BLOCK = 1 << 11
 
 #: accesses to files, bit by bit as include/uapi/linux/landlock.h has them
@@ -104,6 +106,18 @@ class Ruleset:
             if descriptor is not path:
                 os.close(descriptor)
 
+    def allow_file(self, path: str | bytes, access: int) -> None:
+        """Allow of ``access`` what is handled and makes sense for what is at ``path``: a directory, with everything beneath, or not.
+
+        Raises `OSError` where ``path`` cannot be opened, and `KernelError`.
+        """
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            fitting = access if stat.S_ISDIR(os.fstat(descriptor).st_mode) else access & ON_FILES
+            self.allow_path(descriptor, fitting & self.fs)
+        finally:
+            os.close(descriptor)
+
     def allow_port(self, port: int, access: int) -> None:
         """Allow ``access`` (bind 1, connect 2) to a TCP port (ABI 4). Raises `KernelError`."""
         call("landlock_add_rule", self.fd, RULE_NET_PORT, ctypes.byref(_NetPort(access, port)), 0, expected=f"a rule for port {port}")
@@ -136,13 +150,29 @@ def restrict_self(fd: int) -> int:
     return syscall("landlock_restrict_self", fd, 0)
 
 
+def file_ruleset(*, scoped: bool = True) -> Ruleset | None:
+    """A ruleset that handles every access to files, and as far as the kernel can scopes signals and abstract sockets if ``scoped``.
+
+    None where the kernel has no Landlock.
+    """
+    version = abi_version()
+    if version < 1:
+        return None
+    if not scoped:
+        return Ruleset(fs=access_fs(version))
+    ruleset = Ruleset(fs=access_fs(version), scoped=_SCOPES if version >= 6 else 0)
+    if not ruleset.scoped:
+        ruleset.notes = (_not_scoped(version),)
+    return ruleset
+
+
 def scope_ruleset() -> Ruleset | None:
     """The weakest domain that keeps a target's hands off processes outside it; None where the kernel has no Landlock."""
     version = abi_version()
     if version < 1:
         return None
     if version >= 6:
-        return Ruleset(scoped=SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL)
+        return Ruleset(scoped=_SCOPES)
     ruleset = Ruleset(fs=ACCESS_FS_MAKE_BLOCK)
     try:
         ruleset.allow_path("/", ACCESS_FS_MAKE_BLOCK)
@@ -150,10 +180,14 @@ def scope_ruleset() -> Ruleset | None:
         ruleset.close()
         raise
     ruleset.notes = (
-        f"Landlock ABI {version}: signals and abstract sockets are not scoped (that needs ABI 6, Linux 6.12)",
+        _not_scoped(version),
         f"Landlock ABI {version}: mount and pivot_root are denied to the target",
     )
     return ruleset
+
+
+def _not_scoped(version: int) -> str:
+    return f"Landlock ABI {version}: signals and abstract sockets are not scoped (that needs ABI 6, Linux 6.12)"
 
 
 def _open_path(path: str | bytes) -> int:

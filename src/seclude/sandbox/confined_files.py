@@ -15,13 +15,12 @@ nothing would be worse than none.
 from __future__ import annotations
 
 import os
-import stat
 import sys
 
 from seclude.abi import native
 from seclude.errors import KernelError, UsageError
 from seclude.kernel import landlock
-from seclude.kernel.landlock import ACCESS_FS, ON_FILES, READ
+from seclude.kernel.landlock import ACCESS_FS, READ, WRITE_FILE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ __all__ = ["rules", "ruleset"]
 #: what Landlock calls making, changing and removing, but for devices, sockets and pipes
 _CHANGING = ("write_file", "remove_dir", "remove_file", "make_dir", "make_reg", "make_sym", "refer", "truncate")
 WRITE = READ | sum(1 << ACCESS_FS.index(name) for name in _CHANGING)
-_ONE_FILE = sum(1 << ACCESS_FS.index(name) for name in ("read_file", "write_file"))
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo", "/etc/ld.so.cache", "/etc/localtime")
 
@@ -68,24 +66,21 @@ def rules(*, write: bool) -> list[str]:
 
 def ruleset(read: Iterable[str], write: Iterable[str]) -> landlock.Ruleset:
     """The domain for these paths. Raises `KernelError` where the kernel has no Landlock, `UsageError` for a path that is not there."""
-    version = landlock.abi_version()
-    if version < 1:
+    made = landlock.file_ruleset()
+    if made is None:
         raise KernelError(
             "read= and write= need Landlock, which this kernel lacks or has not enabled",
             "use a kernel with landlock in its lsm= list (5.13), or leave them out and let the policy deny opening files",
         )
-    handled = landlock.access_fs(version)
-    scoped = landlock.SCOPE_ABSTRACT_UNIX_SOCKET | landlock.SCOPE_SIGNAL if version >= 6 else 0
-    made = landlock.Ruleset(fs=handled, scoped=scoped)
     try:
         for path in write:
-            _allow(made, path, WRITE & handled)
+            _allow(made, path, WRITE)
         for path in read:
-            _allow(made, path, READ & handled)
+            _allow(made, path, READ)
         for path in _own():
-            _allow(made, path, READ & handled, must=False)
+            _allow(made, path, READ, must=False)
         for path in DEVICES:
-            _allow(made, path, _ONE_FILE & handled, must=False)
+            _allow(made, path, READ | WRITE_FILE, must=False)
     except BaseException:
         made.close()
         raise
@@ -101,16 +96,9 @@ def _own() -> list[str]:
 
 def _allow(made: landlock.Ruleset, path: str, access: int, *, must: bool = True) -> None:
     try:
-        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        made.allow_file(path, access)
     except OSError as error:
         if must:
             raise UsageError(
                 f"confined: {path}: {error.strerror}", "read= and write= name what exists when the function is first called"
             ) from None
-        return
-    try:
-        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            access &= ON_FILES
-        made.allow_path(descriptor, access)
-    finally:
-        os.close(descriptor)

@@ -212,26 +212,22 @@ def domain(supervision: Mapping[str, Any], program: bytes, *, alone: bool = Fals
 
     ``scoped``: signals and abstract sockets are kept inside as well. ``alone``: there is no broker, so what only that can do is refused (`UsageError`), and /proc is open for reading as a whole.
     """
-    handled = landlock.access_fs()
     if alone and supervision.get("hide"):
         raise UsageError("--hide needs a supervisor, and --no-report does without", "leave out one of them")
     for path in (*supervision.get("read", ()), *supervision.get("write", ())):
         if alone and is_glob(path):
             raise UsageError(f"the glob {os.fsdecode(path)} needs a supervisor, and --no-report does without", "leave out one of them")
-    if not handled:
+    rules = rules_of(supervision, program)
+    made = landlock.file_ruleset(scoped=scoped)
+    if made is None:
         if alone:
             raise KernelError("this kernel has no Landlock, and without it files are held by a supervisor only", "leave out --no-report")
         return None
-    rules = rules_of(supervision, program)
-    scope = landlock.SCOPE_ABSTRACT_UNIX_SOCKET | landlock.SCOPE_SIGNAL if scoped and landlock.abi_version() >= 6 else 0
-    made = landlock.Ruleset(fs=handled, scoped=scope)
-    if scoped and not scope:
-        made.notes = (f"Landlock ABI {landlock.abi_version()}: signals and abstract sockets are not scoped (that needs ABI 6, Linux 6.12)",)
     hidden = [pattern.text for pattern in rules.hide if not is_glob(pattern.text)]
     try:
         if alone and supervision.get("runtime", True):
             _allow(made, b"/proc", landlock.READ)
-        for paths, access in ((rules.read, landlock.READ), (rules.write, handled & ~landlock.EXECUTE)):
+        for paths, access in ((rules.read, landlock.READ), (rules.write, made.fs & ~landlock.EXECUTE)):
             for path in paths:
                 if path.startswith(b"/proc/"):
                     continue  # its own files there are opened by the broker alone
@@ -265,14 +261,9 @@ def _without(path: bytes, hidden: list[bytes]) -> Iterator[bytes]:
 
 def _allow(made: landlock.Ruleset, path: bytes, access: int) -> None:
     try:
-        handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        made.allow_file(path, access)
     except OSError:
         return  # not there yet, or not for us: what is not allowed is denied
-    try:
-        directory = os.fstat(handle).st_mode & 0o170000 == 0o040000
-        made.allow_path(handle, access if directory else access & landlock.ON_FILES & made.fs)
-    finally:
-        os.close(handle)
 
 
 def _identities(paths: Iterable[bytes]) -> frozenset[tuple[int, int]]:

@@ -8,7 +8,6 @@ outside, as `seclude.kernel.landlock.scope_ruleset` does.
 from __future__ import annotations
 
 import os
-import stat
 
 from seclude.errors import KernelError
 from seclude.kernel import landlock
@@ -27,10 +26,7 @@ SYSTEM = (
 )  # fmt: skip
 _DEVICES = (b"/dev/null", b"/dev/zero", b"/dev/full", b"/dev/random", b"/dev/urandom")
 
-# include/uapi/linux/landlock.h, LANDLOCK_ACCESS_FS_*
-_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 14
-_READ = _EXECUTE | _READ_FILE | _READ_DIR
-_OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | 1 << 15
+_READ = landlock.EXECUTE | landlock.READ
 
 
 def ruleset(reach: Mapping[str, Sequence[bytes]]) -> landlock.Ruleset | None:
@@ -38,42 +34,30 @@ def ruleset(reach: Mapping[str, Sequence[bytes]]) -> landlock.Ruleset | None:
 
     What `SYSTEM` and the devices have is added; of these, what does not exist is left out. Beneath ``write`` everything is permitted.
     """
-    version = landlock.abi_version()
-    if version < 1:
+    made = landlock.file_ruleset()
+    if made is None:
         return None
-    handled = (1 << landlock.FS_BITS[min(version, max(landlock.FS_BITS))]) - 1
-    scoped = landlock.SCOPE_ABSTRACT_UNIX_SOCKET | landlock.SCOPE_SIGNAL if version >= 6 else 0
-    made = landlock.Ruleset(fs=handled, scoped=scoped)
     try:
         for path in SYSTEM:
             _allow(made, path, _READ, must=False)
         for path in _DEVICES:
-            _allow(made, path, _READ_FILE | _WRITE_FILE, must=False)
+            _allow(made, path, landlock.READ | landlock.WRITE_FILE, must=False)
         for path in reach.get("read", ()):
             _allow(made, path, _READ, must=True)
         for path in reach.get("write", ()):
-            _allow(made, path, handled, must=True)
+            _allow(made, path, made.fs, must=True)
     except BaseException:
         made.close()
         raise
-    if not scoped:
-        made.notes = (f"Landlock ABI {version}: signals and abstract sockets are not scoped (that needs ABI 6, Linux 6.12)",)
     return made
 
 
 def _allow(made: landlock.Ruleset, path: bytes, access: int, *, must: bool) -> None:
     try:
-        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        made.allow_file(path, access)
     except OSError as error:
         if must:
             raise KernelError(f"{os.fsdecode(path)}: {error.strerror}", "what a run may reach must be there", error.errno or 0) from None
-        return
-    try:
-        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            access &= _OF_FILES
-        made.allow_path(descriptor, access & made.fs)
-    finally:
-        os.close(descriptor)
 
 
 def beneath(path: bytes, granted: Iterable[bytes]) -> bytes | None:
