@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from seclude.analysis.write import FORMS, write
     from seclude.decision.asked import Call, read_call
 
+#: public name → its module in this room, or elsewhere where it has a dot
 _HOMES = {
-    "Call": "calls",
+    "Call": "seclude.decision.asked",
     "Capture": "catch",
     "Emulation": "emulate",
     "FORMS": "write",
@@ -33,7 +34,7 @@ _HOMES = {
     "catch": "catch",
     "emulate": "emulate",
     "live": "live",
-    "read_call": "calls",
+    "read_call": "seclude.decision.asked",
     "read_source": "source",
     "summary": "summary",
     "write": "write",
@@ -63,4 +64,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(__import__(f"seclude.analysis.{_HOMES[name]}", fromlist=[name]), name)
+    home = _HOMES[name]
+    return getattr(__import__(home if "." in home else f"seclude.analysis.{home}", fromlist=[name]), name)
