@@ -20,7 +20,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from seclude.abi.architecture import Architecture
 
@@ -97,6 +97,16 @@ class Parameter:
         self.index = min(registers)
         self.registers = registers
         self.constants = constants
+
+    def value(self, registers: Sequence[int]) -> int:
+        """The argument in a call's six ``registers`` as the kernel reads it, unsigned: joined where it is split over two, cut to its width."""
+        if len(self.registers) == 1:
+            whole = registers[self.registers[0]]
+        else:
+            whole = 0
+            for position, register in enumerate(self.registers):
+                whole |= (registers[register] & 0xFFFFFFFF) << 32 * position
+        return whole & (1 << self.width) - 1
 
     def __repr__(self) -> str:
         return f"Parameter({self}, {'s' if self.signed else 'u'}{self.width}, {self.kind}, registers={self.registers})"

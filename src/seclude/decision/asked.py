@@ -157,14 +157,4 @@ def _value(arch: Architecture, text: str, parameter: Parameter | None) -> int:
 def _text(arch: Architecture, call: str, known: Prototype | None, registers: Sequence[int]) -> str:
     if known is None:
         return f"{call}({', '.join(map(hex, registers))})"
-    shown = []
-    for parameter in known.parameters:
-        value = 0
-        for position, register in enumerate(parameter.registers):
-            value |= (
-                registers[register] << 32 * position
-                if len(parameter.registers) == 1
-                else (registers[register] & 0xFFFFFFFF) << 32 * position
-            )
-        shown.append(decode(parameter, value, arch))
-    return f"{call}({', '.join(shown)})"
+    return f"{call}({', '.join(decode(one, one.value(registers), arch) for one in known.parameters)})"

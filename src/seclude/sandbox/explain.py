@@ -140,7 +140,7 @@ def _telling(denial: Denial) -> str:
     known = prototype(arch(denial.arch), denial.call)
     for parameter in known.parameters if known is not None else ():
         if parameter.name in _TELLING and len(parameter.registers) == 1:
-            value = denial.args[parameter.registers[0]] & (1 << parameter.width) - 1
+            value = parameter.value(denial.args)
             shown = decode(parameter, value, arch(denial.arch))
             return f"{denial.call}({parameter.name} == {shown if shown.isidentifier() else value})"
     return ""

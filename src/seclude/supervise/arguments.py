@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from seclude.abi.prototypes import Parameter, Prototype
     from seclude.kernel.proc import Status
 
-__all__ = ["Argument", "Arguments", "Credentials", "joined"]
+__all__ = ["Argument", "Arguments", "Credentials"]
 
 
 class Argument(int):
@@ -68,23 +68,12 @@ class Arguments:
                 return self._raw[key]
             raise KeyError(f"no prototype is known for this call: its registers have no names, so {key!r} is none of them")
         parameter = self.parameter(key)
-        return Argument._of(joined(parameter, self._raw), parameter, self._arch)
+        return Argument._of(parameter.value(self._raw), parameter, self._arch)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The parameters' names, in order."""
         return () if self._prototype is None else tuple(parameter.name for parameter in self._prototype.parameters)
-
-
-def joined(parameter: Parameter, raw: tuple[int, ...]) -> int:
-    """The parameter as the kernel reads it, unsigned: its registers put together, cut to its width."""
-    if len(parameter.registers) == 1:
-        value = raw[parameter.registers[0]]
-    else:
-        value = 0
-        for position, register in enumerate(parameter.registers):
-            value |= (raw[register] & 0xFFFFFFFF) << 32 * position
-    return value & (1 << parameter.width) - 1
 
 
 class Credentials:

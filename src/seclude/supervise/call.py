@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import os
 
-from seclude.supervise.arguments import Argument, Arguments, Credentials, joined
+from seclude.supervise.arguments import Argument, Arguments, Credentials
 from seclude.supervise.describe import architecture
 
 TYPE_CHECKING = False
@@ -290,7 +290,7 @@ class Call:
             parameters = self.prototype.parameters
             after = parameters.index(self.args.parameter(name)) + 1
             if after < len(parameters) and parameters[after].kind == "size":
-                room = min(room, joined(parameters[after], self.raw))
+                room = min(room, parameters[after].value(self.raw))
         if len(data) > room:
             raise ValueError(f"{len(data)} bytes for {name!r}, which has room for {room}")
         self.written.append((address, data))
@@ -328,7 +328,7 @@ class Call:
     def _pointer(self, name: str | int) -> int:
         if self.prototype is None and isinstance(name, int):
             return self.raw[name]
-        return joined(self.args.parameter(name), self.raw)
+        return self.args.parameter(name).value(self.raw)
 
     def _count_after(self, name: str | int) -> int:
         """The length or count that belongs to a pointer: the value of the next parameter (connect, bind, sendto, writev have it there)."""

@@ -87,29 +87,18 @@ def as_strace(kernel: Kernel, tid: int, token: int, nr: int, args: tuple[int, ..
     return find(token, nr).whole(view, args)
 
 
-def _value(parameter: Parameter, args: tuple[int, ...]) -> int:
-    """The parameter as the kernel reads it, unsigned: its registers joined, cut to its width."""
-    if len(parameter.registers) == 1:
-        raw = args[parameter.registers[0]]
-    else:
-        raw = 0
-        for position, register in enumerate(parameter.registers):
-            raw |= (args[register] & 0xFFFFFFFF) << 32 * position
-    return raw & (1 << parameter.width) - 1
-
-
 def _argument(
     kernel: Kernel, tid: int, arch: Architecture, parameter: Parameter, following: tuple[Parameter, ...], args: tuple[int, ...]
 ) -> tuple[str, str]:
     from seclude.abi.constants import decode
 
-    value = _value(parameter, args)
+    value = parameter.value(args)
     if parameter.kind == "path":
         text = "NULL" if value == 0 else _path(kernel, tid, value)
         return text, text
     if parameter.kind == "sockaddr":
         # An address that is written by the kernel (accept, getsockname) has a pointer to its length, not a length.
-        length = next((_value(other, args) for other in following if other.kind in ("size", "int", "uint") and "len" in other.name), 0)
+        length = next((other.value(args) for other in following if other.kind in ("size", "int", "uint") and "len" in other.name), 0)
         if value == 0:
             return "NULL", "NULL"
         if 0 < length <= 4096:
