@@ -127,12 +127,12 @@ def test_a_closed_log_takes_no_more(tmp_path):
     assert journal.lost == 1
 
 
-@pytest.mark.parametrize(("text", "size"), [("4096", 4096), ("16M", 16 << 20), ("64k", 65536), ("1GiB", 1 << 30)])
+@pytest.mark.parametrize(("text", "size"), [("4096", 4096), ("16M", 16 << 20), ("64k", 65536), ("1GiB", 1 << 30), ("1T", 1 << 40)])
 def test_sizes(text, size):
     assert size_of(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "12", "big", "1T", "9" * 30, "\u0664k"])
+@pytest.mark.parametrize("text", ["", "0", "-1", "12", "big", "1X", "9" * 30, "\u0664k"])
 def test_what_is_no_size(text):
     with pytest.raises(UsageError, match="--log-size"):
         size_of(text)

@@ -19,7 +19,7 @@ import _thread
 import os
 import time
 
-from seclude.errors import PolicyError, SecludeError, UsageError
+from seclude.errors import PolicyError, SecludeError
 from seclude.supervise.call import Call, Gone
 from seclude.supervise.describe import describe, quote
 from seclude.supervise.handlers import Handler
@@ -281,7 +281,4 @@ def timeout_of(text: str | None) -> float:
         return TIMEOUT
     from seclude.sandbox.limits import read_seconds
 
-    found = read_seconds(text, "--ask-timeout")
-    if found <= 0:
-        raise UsageError(f"--ask-timeout {text}: expected a time above zero, such as 60s")
-    return found
+    return read_seconds(text, "--ask-timeout")

@@ -20,6 +20,7 @@ import time
 from _thread import allocate_lock
 
 from seclude.errors import UsageError
+from seclude.sandbox.limits import read_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,19 +34,16 @@ SCHEMA = 1
 SIZE, KEEP = 16 << 20, 5
 _LONGEST = 16384  # characters of a text in a line
 _LOOK = 0.25  # seconds between two looks whether the file is still the one at its name
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 # O_NONBLOCK: a FIFO must not hold the run up before it is refused
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def size_of(text: str) -> int:
     """``16M`` in bytes. Raises `UsageError` for what is none, and below 4096."""
-    number = text.strip().lower().removesuffix("b").removesuffix("i")
-    unit = number[-1:] if number[-1:] in ("k", "m", "g") else ""
-    digits = number.removesuffix(unit)
-    if not (digits.isascii() and digits.isdigit()) or not 4096 <= int(digits[:20]) * _UNITS[unit] <= 1 << 50:
+    size = read_bytes(text, "--log-size")
+    if size < 4096:
         raise UsageError(f"--log-size {text!r}: expected a size of at least 4096 bytes", "write --log-size 16M")
-    return int(digits) * _UNITS[unit]
+    return size
 
 
 class Journal:

@@ -57,25 +57,22 @@ class _Reader:
         return int(value)
 
     def unsigned(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self.byte()
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if not byte & 0x80:
-                return value
-            if shift > 70:
-                raise ValueError("a number that never ends")
+        return self._leb128()[0]
 
     def signed(self) -> int:
-        value = shift = 0
+        value, bits = self._leb128()
+        return value - (1 << bits) if value >> bits - 1 else value
+
+    def _leb128(self) -> tuple[int, int]:
+        """A number in pieces of seven bits, and how many bits it takes (DWARF 5, 7.6)."""
+        value = bits = 0
         while True:
             byte = self.byte()
-            value |= (byte & 0x7F) << shift
-            shift += 7
+            value |= (byte & 0x7F) << bits
+            bits += 7
             if not byte & 0x80:
-                return value - (1 << shift) if byte & 0x40 else value
-            if shift > 70:
+                return value, bits
+            if bits > 70:
                 raise ValueError("a number that never ends")
 
 
