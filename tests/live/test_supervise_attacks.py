@@ -1,5 +1,6 @@
 """What a hostile program tries against the brokers of ``seclude run``, on the running kernel. Each of these once worked."""
 
+import resource
 import socket
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ HEAD = r"""
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -171,3 +173,84 @@ def test_requests_of_file_systems_do_not_pass_by_the_rules(place):
     file.write_text("")
     done = attack(place, victim(REQUESTS), file, options=("--read", file))
     assert done.stdout == "0101101\n", str(done)
+
+
+FIFOS = r"""
+static void *wait_for_ever(void *path) { open(path, O_RDONLY); return 0; }
+int main(int argc, char **argv) {
+    pthread_t thread;
+    int index, refused = 0;
+    mkfifo(argv[1], 0600);
+    for (index = 0; index < 400; index++) if (pthread_create(&thread, 0, wait_for_ever, argv[1])) return 2;
+    for (index = 0; index < 400; index++) {
+        int fd = open("/dev/null", O_RDONLY);
+        if (fd < 0) refused++; else close(fd);
+    }
+    printf("refused %d: ", refused);
+    errno = 0;
+    open(argv[2], O_RDONLY);
+    printf("%s\n", strerror(errno));
+    fflush(stdout);
+    _exit(0);
+}
+"""
+
+
+def test_waiting_opens_do_not_take_every_descriptor_of_the_supervisor(place):
+    """Without a free descriptor it could open nothing for anybody, tell nothing, and not find who is left."""
+    limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))  # noqa: E731
+    done = attack(
+        place, victim(FIFOS), place[0] / "fifo", "/etc/shadow", options=("--write", place[0], "--no-ptrace"), preexec_fn=limit
+    )  # fmt: skip
+    assert (done.status, done.stdout) == (0, "refused 0: Permission denied\n"), str(done)
+
+
+UMASKS = r"""
+static volatile int over;
+static long wrong;
+static void *make(void *which) {
+    char path[64];
+    struct stat status;
+    long index, mask = (long)which % 2 ? 0077 : 0;
+    unshare(CLONE_FS);
+    umask(mask);
+    for (index = 0; index < 300; index++) {
+        sprintf(path, "%ld-%ld", (long)which, index);
+        int fd = open(path, O_CREAT | O_EXCL | O_WRONLY, 0666);
+        if (fd < 0 || fstat(fd, &status) || (status.st_mode & 0777) != (0666 & ~mask)) __atomic_fetch_add(&wrong, 1, __ATOMIC_SEQ_CST);
+        close(fd);
+    }
+    return 0;
+}
+int main(int argc, char **argv) {
+    pthread_t threads[4];
+    long index;
+    for (index = 0; index < 4; index++) pthread_create(threads + index, 0, make, (void *)index);
+    for (index = 0; index < 4; index++) pthread_join(threads[index], 0);
+    printf("wrong %ld\n", wrong);
+    return 0;
+}
+"""
+
+SLOW = """
+from seclude.supervise import Allow, handler
+
+@handler("openat", threads=True)
+def look(call):
+    return Allow()
+"""
+
+
+def test_files_made_by_several_threads_have_the_umask_of_each(place):
+    """Behind a handler in threads the broker acts in threads too, and a process has one umask."""
+    module = place[0] / "handlers.py"
+    module.write_text(SLOW)
+    module.chmod(0o644)
+    rules = policy(ALLOW + "notify openat\n")
+    directory, nobody = place
+    program = victim(UMASKS)
+    done = support.seclude(
+        "run", "--policy", rules, "--report", "none", "--handler", f"{module}:look", "--write", directory, "--read", program, "--", program,
+        nobody=nobody, cwd=directory,
+    )  # fmt: skip
+    assert done.stdout == "wrong 0\n", str(done)

@@ -143,9 +143,10 @@ class Brokers:
 
     def pool(self) -> Pool:
         """The threads that brokers run in: made one by one, as calls wait, so that a slow host holds nobody but its own caller."""
+        from seclude.supervise.descriptors import capacity
         from seclude.supervise.pool import Pool
 
-        return Pool(WAITING)
+        return Pool(min(WAITING, capacity() // 16))  # each holds up to eight descriptors, and half of what there is remains for other waits
 
     def close(self) -> None:
         """Let go of what the brokers hold."""

@@ -15,6 +15,7 @@ import select
 from seclude import abi
 from seclude.errors import KernelError, PolicyError, UsageError
 from seclude.sandbox.handler_names import load_handlers
+from seclude.supervise.descriptors import raise_limit
 from seclude.supervise.notify_engine import GIVES, Attendant
 from seclude.supervise.plain import with_trace, without_trace
 from seclude.supervise.router import Router, expand
@@ -111,6 +112,7 @@ class Supervision:
     def attach(self) -> None:
         """The filter is in force, and its listener, if it has one, is ours."""
         run = self._run
+        raise_limit()
         if self._ptrace is not None:
             run.poll.register(self._ptrace.wake, select.POLLIN)
         elif self._forwarder is not None:
@@ -346,13 +348,16 @@ def _names_files(wanted: dict[str, Any]) -> bool:
 def _for_each_thread(first: FilesBroker, known: list[abi.Architecture]) -> Handler:
     """The broker of files as a handler that may also stand behind handlers in threads: each thread has a broker of its own, since each acts as another."""
     made = first.handler(known)
-    brokers: dict[int, FilesBroker] = {}
+    loop = _thread.get_ident()
 
     def decide(call: Call) -> Verdict:
-        me = _thread.get_ident()
-        if me not in brokers:
-            brokers[me] = first.another()
-        return brokers[me].decide(call)
+        if _thread.get_ident() == loop:
+            return first.decide(call)
+        one = first.another()
+        try:
+            return one.decide(call)
+        finally:
+            one.close()  # there can be many threads, and each would keep many descriptors
 
     made.function = decide
     return made

@@ -42,9 +42,10 @@ WAITING = 512
 
 def threads() -> Pool:
     """The threads in which FIFOs wait, made as they are needed: enough that the other end of one finds a thread too."""
+    from seclude.supervise.descriptors import capacity
     from seclude.supervise.pool import Pool
 
-    return Pool(WAITING)
+    return Pool(min(WAITING, capacity() // 16))
 
 
 class FilesBroker:
@@ -63,6 +64,12 @@ class FilesBroker:
     def another(self) -> FilesBroker:
         """A broker with the same rules, for another thread."""
         return FilesBroker(self.rules, self._hidden)
+
+    def close(self) -> None:
+        """Close what is kept open between calls."""
+        if self._resolver is not None:
+            self._resolver.close()
+            self._resolver = None
 
     def handler(self, architectures: Iterable[Architecture]) -> Handler:
         """The handler to give to an engine: for the brokered calls that these architectures have."""

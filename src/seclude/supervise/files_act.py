@@ -6,6 +6,7 @@ first. A refusal of the rules is `Refused`; what the kernel refuses is its OSErr
 
 from __future__ import annotations
 
+import _thread
 import os
 
 from seclude.supervise.call import Gone
@@ -184,8 +185,12 @@ class Act:
         self.view.close()
 
 
+#: brokers act in several threads where handlers do, and the process has one umask
+_umask_lock = _thread.allocate_lock()
+
+
 class _Umask:
-    """``with _Umask(mask)``: the process's umask, meanwhile."""
+    """``with _Umask(mask)``: the process's umask, meanwhile; nobody else's."""
 
     __slots__ = ("_before", "_mask")
 
@@ -194,7 +199,9 @@ class _Umask:
         self._before = mask
 
     def __enter__(self) -> None:
+        _umask_lock.acquire()
         self._before = os.umask(self._mask)
 
     def __exit__(self, *exception: object) -> None:
         os.umask(self._before)
+        _umask_lock.release()

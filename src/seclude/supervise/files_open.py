@@ -13,6 +13,7 @@ import struct
 from fcntl import F_SETFL, fcntl
 
 from seclude.kernel import paths
+from seclude.supervise.descriptors import Share
 from seclude.supervise.files_act import Act, Refused
 from seclude.supervise.files_resolve import Found, Missing
 from seclude.supervise.files_rules import PASS, READ, WRITE
@@ -28,6 +29,7 @@ __all__ = ["open_", "open_how"]
 _PATH_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TMPFILE = os.O_TMPFILE & ~os.O_DIRECTORY
 _TTY = os.makedev(5, 0)
+_HELD = 4  # descriptors of an open that waits: the handle, the end that is held, and a pipe now and then
 _TRIES = 16  # races for one name that are run before giving up
 
 
@@ -105,7 +107,7 @@ def _open_found(act: Act, found: Found, flags: int, mode: int) -> Outcome:
 
 def _waiting(found: Found, how: int, cloexec: bool, *, fifo: bool) -> Emulate:
     """The rest of an open that has to wait, for a thread that may. It was permitted already: only what it waits for is not there yet."""
-    held = _Held(os.dup(found.handle))
+    held = _Held(found.handle)
 
     def wait(call: Call) -> Verdict:
         from seclude.supervise.files_wait import await_fifo, await_lease
@@ -115,16 +117,29 @@ def _waiting(found: Found, how: int, cloexec: bool, *, fifo: bool) -> Emulate:
     return Emulate(wait)
 
 
+#: what opens that wait hold
+_share = Share(4)
+
+
 class _Held:
-    """A handle that is closed with whoever holds it: a wait that never begins, since its caller is gone, has no end to close it in."""
+    """A copy of a handle that is closed with whoever holds it: a wait that never begins, since its caller is gone, has no end to close it in. Raises OSError."""
 
     __slots__ = ("handle",)
 
     def __init__(self, handle: int) -> None:
-        self.handle = handle
+        self.handle = -1
+        if not _share.take(_HELD):
+            raise OSError(errno.ENFILE, "")
+        try:
+            self.handle = os.dup(handle)
+        except BaseException:
+            _share.give(_HELD)
+            raise
 
     def __del__(self) -> None:
-        os.close(self.handle)
+        if self.handle >= 0:
+            os.close(self.handle)
+            _share.give(_HELD)
 
 
 def _open_path(act: Act, dirfd: int, path: bytes, flags: int) -> Outcome:

@@ -20,6 +20,7 @@ from seclude.kernel import sockets
 from seclude.kernel.sockets import BYTE_ORDER, Control
 from seclude.supervise.acting import Refused
 from seclude.supervise.call import Gone, Unreadable
+from seclude.supervise.descriptors import Share
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ _NOSIGNAL, _ZEROCOPY = 0x4000, 0x4000000  # MSG_NOSIGNAL, MSG_ZEROCOPY
 _SO_ZEROCOPY = 60
 _SIGPIPE = 13
 _RIGHTS, _CREDENTIALS = 1, 2  # SCM_RIGHTS, SCM_CREDENTIALS
+_SCM_MAX = 253  # SCM_MAX_FD: of one message, in whatever many control messages (net/core/scm.c, scm_fp_copy)
 _CREDENTIALS_FORM = struct.Struct("=iII")  # struct ucred: pid, uid, gid
 _SETGID, _SETUID, _SYS_ADMIN = 1 << 6, 1 << 7, 1 << 21
 
@@ -154,6 +156,10 @@ def _control(raw: bytes, width: int) -> list[Control]:
 # -- sending ---------------------------------------------------------------------------------------------------------------
 
 
+#: descriptors in messages that are on their way
+_share = Share(4)
+
+
 class Sender:
     """Sends messages of one call on one socket, ``(domain, type, protocol)``."""
 
@@ -193,6 +199,9 @@ class Sender:
         if message.size > WHOLE and not stream:
             return -errno.EMSGSIZE
         taken: list[int] = []
+        wanted = min(_SCM_MAX, sum(len(one.data) // 4 for one in message.control if one.type == _RIGHTS))
+        if wanted and not _share.take(wanted):
+            return -errno.ETOOMANYREFS  # what the kernel says where too many are on their way (unix(7))
         try:
             control = self._translated(message.control, taken)
             sent = 0
@@ -213,6 +222,8 @@ class Sender:
         finally:
             for fd in taken:
                 os.close(fd)
+            if wanted:
+                _share.give(wanted)
 
     def _once(self, pieces: list[bytes], flags: int, name: bytes, control: list[Control], local: Local) -> int:
         fd = self._fd
@@ -265,9 +276,9 @@ class Sender:
                     continue  # other families ignore them (net/core/sock.c, __sock_cmsg_send)
                 if one.type == _RIGHTS:
                     numbers = struct.unpack(f"={len(one.data) // 4}i", one.data[: len(one.data) // 4 * 4])
-                    if len(numbers) > 253:  # SCM_MAX_FD
-                        raise OSError(errno.EINVAL, "too many descriptors")
                     first = len(taken)
+                    if first + len(numbers) > _SCM_MAX:
+                        raise OSError(errno.EINVAL, "too many descriptors")
                     for number in numbers:
                         taken.append(self._actor.take(number))  # noqa: PERF401 - what was taken before one that fails is closed too
                     one = Control(one.level, one.type, struct.pack(f"={len(numbers)}i", *taken[first:]))
