@@ -19,7 +19,8 @@ import os
 
 from seclude.errors import KernelError
 from seclude.kernel import capabilities, prctl
-from seclude.kernel.libc import failed, number, syscall
+from seclude.kernel.ids import id_call, set_groups
+from seclude.kernel.libc import failed, syscall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def own_identity() -> Identity:
     """The calling thread's: each of these asks the kernel for the thread's own (getresuid(2), capget(2))."""
     uids, gids = os.getresuid(), os.getresgid()
     nobody = ctypes.c_uint32(0xFFFFFFFF).value  # an id that cannot be set: setfsuid(2) then only tells what it was
-    fsuid, fsgid = syscall(_wide("setfsuid"), nobody), syscall(_wide("setfsgid"), nobody)
+    fsuid, fsgid = syscall(id_call("setfsuid"), nobody), syscall(id_call("setfsgid"), nobody)
     return Identity(
         (*uids, fsuid & 0xFFFFFFFF), (*gids, fsgid & 0xFFFFFFFF), tuple(os.getgroups()), capabilities.sets()["effective"]
     )  # fmt: skip
@@ -99,8 +100,7 @@ def assume(wanted: Identity) -> None:
     if here == wanted:
         return
     if here.groups != wanted.groups:
-        groups = (ctypes.c_uint32 * max(1, len(wanted.groups)))(*wanted.groups)
-        _do("setgroups", len(wanted.groups), groups)
+        _check("setgroups", set_groups(wanted.groups))
     if here.gids != wanted.gids:
         _do("setresgid", *wanted.gids[:3])
     if here.uids != wanted.uids:
@@ -108,31 +108,19 @@ def assume(wanted: Identity) -> None:
         _do("setresuid", *wanted.uids[:3])
     # setfsuid(2) and setfsgid(2) tell no errors: what came of it is looked at below. They follow the effective ids by themselves.
     if wanted.gids[3] != wanted.gids[1]:
-        syscall(_wide("setfsgid"), wanted.gids[3])
+        syscall(id_call("setfsgid"), wanted.gids[3])
     if wanted.uids[3] != wanted.uids[1]:
-        syscall(_wide("setfsuid"), wanted.uids[3])
+        syscall(id_call("setfsuid"), wanted.uids[3])
     capabilities.limit(wanted.capabilities)
     now = own_identity()
     if (now.uids, now.gids, now.groups) != (wanted.uids, wanted.gids, wanted.groups) or now.capabilities & ~wanted.capabilities:
         raise KernelError(f"this thread could not become {wanted}: it is {now}", "run Seclude as the target's own user")
 
 
-_numbers: dict[str, int] = {}
+def _do(name: str, *arguments: int) -> None:
+    _check(name, syscall(id_call(name), *arguments))
 
 
-def _wide(name: str) -> int:
-    """The call's number, in the form with 32-bit ids where the architecture has two (x86, arm, ...; see setuid(2), "C library/kernel differences")."""
-    found = _numbers.get(name)
-    if found is None:
-        try:
-            found = number(name + "32")
-        except KernelError:
-            found = number(name)
-        _numbers[name] = found
-    return found
-
-
-def _do(name: str, *arguments: object) -> None:
-    result = syscall(_wide(name), *arguments)
+def _check(name: str, result: int) -> None:
     if result < 0:
         raise failed(name, -result, "to act as the target", "run Seclude as the target's own user, or as root")

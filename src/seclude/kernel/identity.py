@@ -16,7 +16,8 @@ import os
 
 from seclude.errors import KernelError
 from seclude.kernel import capabilities, prctl
-from seclude.kernel.libc import libc, number
+from seclude.kernel.ids import id_call, set_groups
+from seclude.kernel.libc import libc
 
 __all__ = ["Caller", "Identity", "caller"]
 
@@ -76,8 +77,8 @@ class Identity:
     __slots__ = ("_death_signal", "_fsgid", "_fsuid", "capabilities", "gid", "groups", "uid")
 
     def __init__(self) -> None:
-        self._fsuid = _known("setfsuid32", "setfsuid")
-        self._fsgid = _known("setfsgid32", "setfsgid")
+        self._fsuid = id_call("setfsuid")
+        self._fsgid = id_call("setfsgid")
         self.uid, self.gid = self._set(self._fsuid, -1), self._set(self._fsgid, -1)
         self.groups = tuple(os.getgroups())
         self.capabilities = capabilities.sets()["effective"]
@@ -124,17 +125,6 @@ class Identity:
 
     @staticmethod
     def _set_groups(groups: tuple[int, ...]) -> None:
-        array = (ctypes.c_uint32 * max(1, len(groups)))(*groups)
-        if _raw(ctypes.c_long(_known("setgroups32", "setgroups")), ctypes.c_long(len(groups)), ctypes.byref(array)) < 0:
-            number_ = ctypes.get_errno()
-            raise PermissionError(number_, os.strerror(number_))
-
-
-def _known(*names: str) -> int:
-    """The number of the first of these calls that this architecture has: where ids once had 16 bits, the plain name still means those."""
-    for name in names[:-1]:
-        try:
-            return number(name)
-        except KernelError:
-            continue
-    return number(names[-1])
+        result = set_groups(groups)
+        if result < 0:
+            raise PermissionError(-result, os.strerror(-result))
