@@ -5,7 +5,6 @@ from __future__ import annotations
 import _thread
 import errno
 import os
-from collections import deque
 
 from seclude.supervise.call import Call, Gone, Unreadable
 from seclude.supervise.pool import EventLoop, Pool
@@ -54,7 +53,7 @@ class Attendant:
         self._loop = loop or EventLoop()
         self._owns = wake < 0
         self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) if wake < 0 else wake
-        self._done: deque[Told | None] = deque()
+        self._done: list[Told | None] = []  # taken from the front; collections would be 2 ms of the start
         self._lock = _thread.allocate_lock()
         self._giving = 0  # threads between an answer and its record
         #: calls that were received and have no answer yet
@@ -186,7 +185,7 @@ class Attendant:
         except BlockingIOError:
             pass
         while self._done:
-            told = self._done.popleft()
+            told = self._done.pop(0)
             self.pending -= 1
             if told is not None:
                 self.record.add(*told)
