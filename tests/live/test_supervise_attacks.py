@@ -254,3 +254,34 @@ def test_files_made_by_several_threads_have_the_umask_of_each(place):
         nobody=nobody, cwd=directory,
     )  # fmt: skip
     assert done.stdout == "wrong 0\n", str(done)
+
+
+SOCKET = r"""
+int main(int argc, char **argv) {
+    int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    strcpy(address.sun_path, argv[1]);
+    puts(fd < 0 ? "no socket" : sendto(fd, "x", 1, MSG_DONTWAIT, (void *)&address, sizeof address) < 0 ? "not sent" : "sent");
+    return 0;
+}
+"""
+
+
+def test_a_hidden_socket_takes_nothing(place):
+    """Where --hide stands alone no address is asked about: a socket that is hidden closes local sockets, as --read does; anything else leaves them open."""
+    (place[0] / "run").mkdir()
+    name, other = place[0] / "run/service", place[0] / "key"
+    other.write_text("")
+    directory, nobody = place
+    program = victim(SOCKET)
+    (place[0] / "run").chmod(0o755)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service:
+        service.bind(str(name))
+        name.chmod(0o777)
+        said = [
+            support.seclude(
+                "run", "--policy", policy(ALLOW), "--report", "none", "--hide", hidden, "--", program, name, nobody=nobody, cwd=directory
+            ).stdout
+            for hidden in (name.parent, name, "**/serv*", other)
+        ]
+    assert said == ["no socket\n", "no socket\n", "no socket\n", "sent\n"]

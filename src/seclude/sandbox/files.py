@@ -116,7 +116,29 @@ def policy_rules(supervision: Mapping[str, Any], *, report: bool = True) -> list
     from seclude.supervise.files_table import ALONE, RULES
 
     closed = bool(supervision.get("read") or supervision.get("write"))
-    return [*((*_NO_SOCKETS, *_NO_FLAGS) if closed else ()), *(RULES if report else ALONE)]
+    besides = (*_NO_SOCKETS, *_NO_FLAGS) if closed else _NO_SOCKETS if _hides_sockets(supervision.get("hide", ())) else ()
+    return [*besides, *(RULES if report else ALONE)]
+
+
+def _hides_sockets(hide: Iterable[bytes]) -> bool:
+    """Whether anything hidden is a local socket, or holds one, now: no path is asked about where one connects, so then all of them are closed."""
+    if not hide:
+        return False
+    rules = rules_of({"hide": hide})
+    try:
+        with open("/proc/net/unix", "rb") as table:  # proc_net(5): the path is the eighth word, and ends the line; abstract names begin with @
+            bound = [words[7] for words in (line.rstrip(b"\n").split(None, 7) for line in table) if len(words) == 8]
+    except OSError:
+        return True
+    plain = [pattern.text for pattern in rules.hide if not is_glob(pattern.text)]
+    return any(path.startswith(b"/") and rules.hidden_by(os.path.realpath(path)) is not None for path in bound) or any(map(_is_socket, plain))
+
+
+def _is_socket(path: bytes) -> bool:
+    try:
+        return os.stat(path).st_mode & 0o170000 == 0o140000
+    except OSError:
+        return False
 
 
 def rules_of(supervision: Mapping[str, Any], program: bytes | None = None, cwd: bytes | None = None) -> Rules:
