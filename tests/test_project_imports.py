@@ -79,6 +79,32 @@ def test_run_with_a_cached_policy_stays_in_the_budget(tmp_path):
     assert not second & FORBIDDEN
 
 
+@pytest.mark.live
+@pytest.mark.slow
+def test_a_supervised_run_with_a_cached_policy_stays_in_the_budget(tmp_path):
+    words = (
+        "run",
+        "--read",
+        "/usr",
+        "--connect",
+        "127.0.0.1:9",
+        "--trace",
+        "openat",
+        "--trace-file",
+        str(tmp_path / "trace"),
+        "--",
+        "/bin/true",
+    )
+    imported(tmp_path, *words)  # compiles
+    # The supervisor is a child of the command; the interpreter's own report of imports comes from both.
+    env = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = run([sys.executable, "-X", "importtime", "-ESsB", "-c", HARNESS, SOURCE, str(tmp_path / "modules"), *words], env=env)
+    assert done.status == 0, str(done)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert {"seclude.supervise.files_open", "seclude.supervise.network", "seclude.supervise.tracer"} <= loaded
+    assert not loaded & FORBIDDEN
+
+
 def test_import_seclude_loads_no_room():
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); before = set(sys.modules); import seclude; print(*sorted(set(sys.modules) - before))"
