@@ -356,9 +356,10 @@ def test_no_program_types_the_answer():
     run.until("type into the terminal")
     assert "wants to" not in run.text
     run.end()
-    run = Typed("--ask", "--allow", "ioctl(request == TIOCSTI)", "--", "true")
-    run.until("type the answers itself")
-    assert run.end() == 125
+    for rule in ("ioctl(request == TIOCSTI)", "ioctl(fd == 7)"):
+        run = Typed("--ask", "--allow", rule, "--", "true")
+        run.until("type the answers itself")
+        assert run.end() == 125
 
 
 def test_answered_from_another_terminal():

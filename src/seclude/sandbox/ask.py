@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from seclude.kernel.notify import Notification
     from seclude.policy import Policy
     from seclude.policy.evaluate import Outcome
-    from seclude.supervise.plain import Plain
     from seclude.supervise.router import Router
     from seclude.supervise.verdict import Verdict
 
@@ -60,6 +59,7 @@ ANSWERS = ("allow", "allow-always", "deny", "deny-always", "deny-rest")
 _ORIGIN = "--ask"
 #: ioctl requests that type into a terminal: TIOCSTI, TIOCLINUX (asm-generic/ioctls.h; alpha, mips, parisc, powerpc and sparc have others)
 _TYPING = ("TIOCSTI", "TIOCLINUX")
+_REQUEST = 6  # the word of struct seccomp_data in which the request lies: args[1], its low half (seclude.decision.calls)
 
 
 class Unanswered(Exception):  # noqa: N818 - an outcome, not a fault
@@ -98,7 +98,7 @@ class Asking:
 
     __slots__ = ("_channel", "_lock", "_number", "_rest", "_router", "_timeout", "counts", "file", "handler", "lines", "policy")
 
-    def __init__(self, artifact: Artifact, plain: Plain, channel: Channel, *, timeout: float = TIMEOUT, save: str | None = None) -> None:
+    def __init__(self, artifact: Artifact, channel: Channel, *, timeout: float = TIMEOUT, save: str | None = None) -> None:
         """Raises `PolicyError` where there is nothing to ask, or where a shared terminal could be typed into; `UsageError` for the file."""
         from seclude.sandbox.explain import policy_of
 
@@ -109,7 +109,7 @@ class Asking:
                 f"--ask: the policy's default is {default}, so no call waits for an answer", "ask under a policy with: default errno(EPERM)"
             )
         if channel.shared:
-            _refuse_typing(self.policy, plain)
+            _refuse_typing(self.policy)
         self._channel = channel
         self._timeout = timeout
         self._lock = _thread.allocate_lock()
@@ -247,29 +247,34 @@ def _types(call: Call) -> bool:
     return call.raw[1] & 0xFFFFFFFF in {constant(name, call.arch) for name in _TYPING}
 
 
-def _refuse_typing(policy: Policy, plain: Plain) -> None:
+def _refuse_typing(policy: Policy) -> None:
+    """Of any descriptor, with anything else in the registers: it is the policy that is asked, not an example."""
     from seclude.abi.constants import constant
+    from seclude.decision.calls import calls_of, calls_with
+    from seclude.decision.compare import permitted
+    from seclude.decision.policy import from_policy
+    from seclude.decision.words import equals
 
+    allowed = permitted(from_policy(policy))
     for arch in policy.architectures:
-        number = arch.number("ioctl")
         for name in _TYPING:
             request = constant(name, arch)
-            if number is None or request is None:
+            if arch.number("ioctl") is None or request is None:
                 continue
-            if plain.value(number, arch.token, 0, (0, request, 0, 0, 0, 0))[0] in (ALLOW, LOG):
+            if allowed & calls_of(arch.name, "ioctl") & calls_with(equals(_REQUEST, request)):
                 raise PolicyError(
                     f"--ask: the policy allows ioctl(request == {name}) on {arch.name}, by which the target could type the answers itself",
                     "give answers elsewhere (--ask-via SOCKET), or deny it: --deny 'ioctl(request in {TIOCSTI, TIOCLINUX})'",
                 )
 
 
-def build(wanted: dict[str, Any], artifact: Artifact, plain: Plain) -> Asking:
+def build(wanted: dict[str, Any], artifact: Artifact) -> Asking:
     """What ``Job.supervision["ask"]`` asks for: ``via`` (a terminal's device or a socket, "" for the terminal that this runs at), ``timeout``, ``save``."""
     from seclude.sandbox.ask_channels import open_channel
 
     channel = open_channel(wanted.get("via") or "")
     try:
-        return Asking(artifact, plain, channel, timeout=float(wanted.get("timeout") or TIMEOUT), save=wanted.get("save"))
+        return Asking(artifact, channel, timeout=float(wanted.get("timeout") or TIMEOUT), save=wanted.get("save"))
     except SecludeError:
         channel.close()
         raise

@@ -337,7 +337,7 @@ def build(job: Job, run: Any) -> Supervision:
     if "ask" in wanted:
         from seclude.sandbox import ask
 
-        made.ask(ask.build(wanted["ask"], job.artifact, run.plain))
+        made.ask(ask.build(wanted["ask"], job.artifact))
     return made
 
 
