@@ -19,16 +19,16 @@ import select
 import time
 
 from seclude.abi import native
-from seclude.errors import InternalError
 from seclude.kernel import landlock, prctl, proc, ptrace, signals
 from seclude.kernel.notify import wake_in_step
 from seclude.kernel.signals import csignal
 from seclude.kernel.spawn import Spawn, call_of_exec, close_at_exec
 from seclude.sandbox import limits as _limits
+from seclude.sandbox.account import result_of
 from seclude.sandbox.family import children, cpu_of_children, has_terminal, kill
 from seclude.sandbox.guard import LEFT
 from seclude.sandbox.install import substitute
-from seclude.sandbox.launch import NotStarted, find_program, mechanisms, not_executed, refuse_forbidden_start, refuse_without_supervisor
+from seclude.sandbox.launch import NotStarted, find_program, mechanisms, refuse_forbidden_start, refuse_without_supervisor
 from seclude.sandbox.relay import Relay
 from seclude.sandbox.result import Result
 from seclude.sandbox.start import Retry, failed_start, filter_flags, steps, summary
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from seclude.sandbox.watching import Watching
     from seclude.supervise.observer import Calls
 
-__all__ = ["PATIENCE", "execute"]
+__all__ = ["PATIENCE", "Run", "execute"]
 
 PATIENCE = 10.0  # seconds for killed processes to be gone
 _STATUSES = (
@@ -55,7 +55,6 @@ _STATUSES = (
 )
 #: how often another thread is let run before a signal is waited for: one whose call was let go on is often at its next by then
 _YIELDS = 2
-_SIGKILL = 9
 _FORWARDED = (csignal.SIGTERM, csignal.SIGHUP, csignal.SIGINT, csignal.SIGQUIT, csignal.SIGUSR1, csignal.SIGUSR2)
 _TERMINAL_STOPS = (csignal.SIGTSTP, csignal.SIGTTIN, csignal.SIGTTOU)
 
@@ -90,7 +89,7 @@ def execute(job: Job, *, control: int = -1, loaded: Callable[[str], None] | None
 def _attempts(
     job: Job, path: bytes, plain: Plain, notes: list[str], control: int, loaded: Callable[[str], None] | None, guard: int
 ) -> Result:
-    """Start with all that can be used, and with less where that fails before anything of the target ran. ``guard`` as in `_Run`."""
+    """Start with all that can be used, and with less where that fails before anything of the target ran. ``guard`` as in `Run`."""
     report, trace = mechanisms(job, plain, notes)
     while True:
         if not report:
@@ -98,13 +97,13 @@ def _attempts(
                 job, plain, next((note for note in notes if note.startswith("denials are not reported")), "reporting is off")
             )
         try:
-            return _Run(job, path, plain, report, trace, notes, control, loaded, guard).execute()
+            return Run(job, path, plain, report, trace, notes, control, loaded, guard).execute()
         except Retry as retry:
             report, trace = retry.report, retry.trace
             notes.append(str(retry))
 
 
-class _Run:
+class Run:
     """One attempt. The loop's state, and the steps from start to result.
 
     ``guard`` is the process that a shell knows as the command and waits for; 0 where no shell does.
@@ -172,7 +171,7 @@ class _Run:
                     self.relay.finish(patient=self.limit != "wall")
                     if self.main and self.main_status is None:
                         self._end_tree()
-                return self._result(ended_by)
+                return result_of(self, ended_by)
         finally:
             if self.main:
                 self.spawn.close()
@@ -520,79 +519,6 @@ class _Run:
             self.poll.unregister(descriptor)
         except (KeyError, ValueError):  # never registered, or -1
             return
-
-    def _result(self, ended_by: str) -> Result:
-        result = Result()
-        result.wall = time.monotonic() - self.started_at
-        usage = self.plan.cgroup.usage() if self.plan.cgroup is not None else None
-        result.cpu = cpu_of_children() - self.cpu_before
-        result.memory = self.memory or resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-        if usage is not None:
-            result.cpu = usage.cpu if usage.cpu is not None else result.cpu
-            result.memory = usage.memory_peak if usage.memory_peak is not None else result.memory
-            result.oom_kills = usage.oom_kills or 0
-            if usage.oom_kills and not self.limit:
-                if self.main_status is not None and self.main_status & 0x7F == _SIGKILL:
-                    self.limit = "memory"
-                else:
-                    self.notes.append("the limit memory ended processes of the run, but not the command itself")
-        result.cpu = max(0.0, result.cpu - self.cpu_to_start)
-        result.address_space = self.address_space
-        result.bound_by = self.plan.bound_by
-        self._limit_by_signal(result.cpu)
-        if self.relay.exceeded:  # what it wrote last may be seen after its end only
-            self.limit = self.limit or "output"
-        if self.responder is not None:
-            self.responder.settle()
-        result.denials = self.record.denials
-        result.overflow = self.record.overflow
-        result.limit = self.limit
-        result.ended_by = ended_by
-        result.reporting = "+".join(word for word, on in (("notify", self.report), ("ptrace", self.trace)) if on) or "none"
-        result.stdout = bytes(self.relay.captured[1]) if 1 in self.relay.captured else None
-        result.stderr = bytes(self.relay.captured[2]) if 2 in self.relay.captured else None
-        if self.own_filter:
-            self.notes.append("the target stacked a filter of its own: what that one denies first is not reported here")
-        self._outcome(result)
-        if self.supervision is not None:
-            self.supervision.finish(result)
-        if self.watching is not None:
-            self.watching.finish(result)
-        result.notes = [*self.notes, *self.plan.notes]
-        return result
-
-    def _limit_by_signal(self, cpu: float) -> None:
-        """The kernel may end the command at a limit before the engine's own clock has a look: then the signal tells, if the use agrees.
-
-        Only roughly: the kernel's limit goes by ticks, its accounts by the clock, and on a busy machine they differ.
-        """
-        signal = (self.main_status or 0) & 0x7F
-        if signal == csignal.SIGXCPU and self.plan.cpu is not None and cpu >= self.plan.cpu / 2:
-            self.limit = self.limit or "cpu"
-        elif signal == csignal.SIGXFSZ and self.plan.output is not None:
-            self.limit = self.limit or "output"
-
-    def _outcome(self, result: Result) -> None:
-        status = self.main_status
-        if status is None:
-            raise InternalError("the main process's status was never seen")
-        failure = self.spawn.failure
-        if failure is not None and failure[0] == "execve":
-            number = failure[1]
-            result.code, result.error = not_executed(self.path, self.job.cwd, number)
-            return
-        code = os.waitstatus_to_exitcode(status)
-        if code >= 0:
-            result.status = result.code = code
-        else:
-            result.signal, result.code = -code, 128 - code
-        if self.limit == "wall":
-            result.code = 124
-        if code == -csignal.SIGSYS and not any(denial.result == "SIGSYS" for denial in result.denials):
-            if self.trace:
-                self.notes.append("the command was ended by SIGSYS, but not by this policy: a filter of its own, or a signal sent to it")
-            else:
-                self.notes.append("the command was ended by SIGSYS: the policy killed a call, which cannot be named without ptrace")
 
 
 def _domain(job: Job, program: bytes) -> landlock.Ruleset | None:

@@ -47,7 +47,7 @@ __all__ = ["Supervision", "architectures", "build", "choose", "choose_engine", "
 
 
 class Supervision:
-    """One run's handlers and the engine under them. ``run`` is the engine's `_Run`: its kernel, poll, record, responder and notes are used."""
+    """One run's handlers and the engine under them. ``run`` is the engine's `Run`: its kernel, poll, record, responder and notes are used."""
 
     __slots__ = (
         "_asking",
