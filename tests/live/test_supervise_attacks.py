@@ -1,5 +1,6 @@
 """What a hostile program tries against the brokers of ``seclude run``, on the running kernel. Each of these once worked."""
 
+import os
 import resource
 import socket
 import tempfile
@@ -285,3 +286,21 @@ def test_a_hidden_socket_takes_nothing(place):
             for hidden in (name.parent, name, "**/serv*", other)
         ]
     assert said == ["no socket\n", "no socket\n", "no socket\n", "sent\n"]
+
+
+def test_what_a_program_is_started_with_can_be_opened_again_for_that_only(place):
+    """The broker is held to the run's files by Landlock too, and these belong to them."""
+    directory, nobody = place
+    given, taken, granted = directory / "given", directory / "taken", directory / "granted"
+    given.write_text("read\n")
+    granted.mkdir()
+    for path, mode in ((given, 0o666), (granted, 0o755)):
+        path.chmod(mode)
+    with given.open("rb") as source, taken.open("wb") as drain:
+        taken.chmod(0o666)
+        done = support.seclude(
+            "run", "--policy", policy(ALLOW), "--report", "none", "--read", granted, "--",
+            "sh", "-c", "cat /dev/stdin; echo written > /dev/stdout; echo no > /dev/stdin; cat /dev/stdout",
+            nobody=nobody, cwd=directory, stdin=None, preexec_fn=lambda: (os.dup2(source.fileno(), 0), os.dup2(drain.fileno(), 1)),
+        )  # fmt: skip
+    assert (given.read_text(), taken.read_text()) == ("read\n", "written\n"), str(done)

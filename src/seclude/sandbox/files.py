@@ -216,6 +216,8 @@ def own_domain(supervision: Mapping[str, Any], program: bytes, groups: Iterable[
         for group in groups:
             _allow(made, os.fsencode(group), made.fs)
         _allow(made, os.fsencode(os.devnull), landlock.READ | landlock.WRITE_FILE)
+        for stream in range(3):
+            _allow_stream(made, stream)
         for path in dict.fromkeys((*sys.path, sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(os.path.dirname(__file__))))):
             if path:
                 _allow(made, os.fsencode(path), landlock.READ)
@@ -286,6 +288,22 @@ def _allow(made: landlock.Ruleset, path: bytes, access: int) -> None:
         made.allow_file(path, access)
     except OSError:
         return  # not there yet, or not for us: what is not allowed is denied
+
+
+def _allow_stream(made: landlock.Ruleset, stream: int) -> None:
+    """What the target is started with can be opened once more by it, for what it is open for (/dev/stdin)."""
+    import fcntl
+
+    try:
+        status, how = os.fstat(stream), fcntl.fcntl(stream, fcntl.F_GETFL) & os.O_ACCMODE
+    except OSError:
+        return  # closed
+    if status.st_mode & 0o170000 in (0o100000, 0o020000):
+        access = {os.O_RDONLY: landlock.READ, os.O_WRONLY: made.fs & ~landlock.READ}.get(how, made.fs)
+        try:
+            _allow(made, b"/proc/self/fd/%d" % stream, access)
+        except KernelError:
+            return  # it has no place in any directory (memfd_create(2)): Landlock does not hold it
 
 
 def _identities(paths: Iterable[bytes]) -> frozenset[tuple[int, int]]:
