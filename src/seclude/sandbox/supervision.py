@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from seclude.kernel.notify import Notification
     from seclude.sandbox.ask import Asking
     from seclude.sandbox.brokers import Brokers
+    from seclude.sandbox.engine import Run
     from seclude.sandbox.remote import Forwarder
     from seclude.sandbox.result import Job, Result
     from seclude.sandbox.start import Step
@@ -63,7 +64,7 @@ class Supervision:
         "router",
     )
 
-    def __init__(self, run: Any, handlers: Iterable[Handler], engine: str) -> None:
+    def __init__(self, run: Run, handlers: Iterable[Handler], engine: str) -> None:
         self._run = run
         self.handlers = tuple(handlers)
         self.engine = engine
@@ -123,6 +124,7 @@ class Supervision:
                 from seclude.supervise.perform import performers
 
                 self._forwarder.performing = Performing(run.kernel, run.listener, performers(names), self._forwarder.say)
+            assert run.responder is not None  # without a listener it is the other engine's, or the run was refused
             run.responder.attend = self._attend
         if self.handlers and self._ptrace is None:
             pool = None if self.brokers is None else self.brokers.pool()
@@ -131,6 +133,7 @@ class Supervision:
 
                 pool = threads()
             self._attendant = Attendant(run.kernel, run.listener, self.router, run.record, pool=pool)
+            assert run.responder is not None  # without a listener it is the other engine's, or the run was refused
             run.responder.attend = self._attend
             run.poll.register(self._attendant.wake, select.POLLIN)
 
@@ -223,7 +226,7 @@ class Supervision:
         return not any(one.abandoned for one in attendants)
 
 
-def _forwarder(run: Any, twice: set[tuple[int, int]]) -> Forwarder:
+def _forwarder(run: Run, twice: set[tuple[int, int]]) -> Forwarder:
     """The way to handlers in the host, whose end of it came after the job."""
     if twice:
         raise PolicyError("a call cannot be decided by handlers of seclude.run and by a broker too", "leave out one of them")
@@ -301,7 +304,7 @@ def choose(handlers: Iterable[Handler], wanted: str = "auto") -> str:
     )
 
 
-def build(job: Job, run: Any) -> Supervision:
+def build(job: Job, run: Run) -> Supervision:
     """What ``job.supervision`` asks for. Raises `UsageError` and `PolicyError` before anything runs."""
     wanted = job.supervision
     words = wanted.get("handlers", ())
@@ -363,7 +366,7 @@ def _for_each_thread(first: FilesBroker, known: list[abi.Architecture]) -> Handl
     return made
 
 
-def _why(run: Any) -> str:
+def _why(run: Run) -> str:
     return f": {run.notes[-1]}" if run.notes else ""
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from seclude.compiler.artifact import Artifact
+    from seclude.sandbox.engine import Run
     from seclude.sandbox.journal import Journal
     from seclude.sandbox.result import Job, Result
     from seclude.supervise.observer import Calls
@@ -80,7 +81,7 @@ class Watching:
 
     __slots__ = ("_begun", "_file", "_job", "_run", "_wrote", "journal", "output", "places", "tracer")
 
-    def __init__(self, job: Job, run: Any) -> None:
+    def __init__(self, job: Job, run: Run) -> None:
         wanted = job.supervision["watch"]
         self._run = run
         self._job = job
@@ -109,7 +110,7 @@ class Watching:
         self.tracer = tracer
         run.record = Watched(self)
 
-    def _trace(self, job: Job, wanted: dict[str, Any], run: Any) -> Tracer:
+    def _trace(self, job: Job, wanted: dict[str, Any], run: Run) -> Tracer:
         from seclude.supervise.tracer import Tracer, Wanted
         from seclude.supervise.tracer_output import Output
 
