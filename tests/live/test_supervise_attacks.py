@@ -1,5 +1,6 @@
 """What a hostile program tries against the brokers of ``seclude run``, on the running kernel. Each of these once worked."""
 
+import fcntl
 import os
 import resource
 import socket
@@ -304,3 +305,57 @@ def test_what_a_program_is_started_with_can_be_opened_again_for_that_only(place)
             nobody=nobody, cwd=directory, stdin=None, preexec_fn=lambda: (os.dup2(source.fileno(), 0), os.dup2(drain.fileno(), 1)),
         )  # fmt: skip
     assert (given.read_text(), taken.read_text()) == ("read\n", "written\n"), str(done)
+
+
+LIMITS = r"""
+#include <sys/resource.h>
+static int other(void) { return syscall(SYS_clone, CLONE_UNTRACED | SIGCHLD, 0, 0, 0, 0); }
+int main(int argc, char **argv) {
+    struct rlimit none = {0, 0};
+    pid_t supervisor = getppid(), guard = 0;
+    char line[4096];
+    int told[2], child;
+    sprintf(line, "/proc/%d/status", supervisor);
+    FILE *status = fopen(line, "r");
+    while (status && !guard && fgets(line, sizeof line, status)) sscanf(line, "PPid: %d", &guard);
+    if (pipe(told) || guard <= 1) return 2;
+    if ((child = other()) == 0) {
+        setsid();
+        if (other()) _exit(0);
+        write(told[1], "x", 1);
+        close(0); close(1); close(2); close(told[0]); close(told[1]);
+        int fd = open(argv[1], O_RDWR);
+        flock(fd, LOCK_EX);
+        pause();
+    }
+    waitpid(child, 0, 0);
+    read(told[0], line, 1);
+    for (int fd = open(argv[1], O_RDWR); flock(fd, LOCK_EX | LOCK_NB) == 0; sched_yield()) flock(fd, LOCK_UN);
+    printf("%d %d\n", prlimit(supervisor, RLIMIT_NOFILE, &none, 0), prlimit(guard, RLIMIT_NOFILE, &none, 0));
+    return 0;
+}
+"""
+
+
+def test_nobody_stays_behind_a_supervisor_without_descriptors(place):
+    """Whoever has the same user may set another's limits (prlimit(2)), where the policy permits it: then no list of processes can be opened any more."""
+    directory, nobody = place
+    lock = directory / "lock"
+    lock.write_text("")
+    lock.chmod(0o666)
+    done = support.seclude(
+        "run",
+        "--policy",
+        policy(ALLOW),
+        "--report",
+        "none",
+        "--",
+        victim("#include <sys/file.h>\n" + LIMITS),
+        lock,
+        nobody=nobody,
+        cwd=directory,
+    )
+    assert done.stdout == "0 0\n", str(done)
+    assert done.status == 125
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,11 +14,29 @@ __all__ = ["children", "cpu_of_children", "has_terminal", "kill", "scan"]
 
 
 def children() -> set[int]:
-    """The processes whose parent we are now; only we reap them, so their numbers are theirs until we do."""
+    """The processes whose parent we are now; only we reap them, so their numbers are theirs until we do.
+
+    The kernel's list of them is kept open from the first time on: a target may leave us without a descriptor to open it by (prlimit(2) asks for
+    the same user, no more), and must not seem to be gone then.
+    """
     me = os.getpid()
-    if os.path.exists(f"/proc/{me}/task/{me}/children"):
-        return set(proc.children(me))
-    return scan()
+    if _list[0] != me:
+        if _list[1] >= 0:
+            os.close(_list[1])  # our parent's
+        try:
+            _list[:] = me, os.open(f"/proc/{me}/task/{me}/children", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            _list[:] = me, -1
+    if _list[1] < 0:
+        return scan()
+    found = set(proc.children(me))  # of all our threads
+    os.lseek(_list[1], 0, os.SEEK_SET)
+    while piece := os.read(_list[1], 65536):  # whole numbers each time: the kernel hands out no more than it has room to write
+        found.update(map(int, piece.split()))
+    return found
+
+
+_list = [0, -1]  # of which process, and its descriptor
 
 
 def scan() -> set[int]:

@@ -96,6 +96,12 @@ def guarded(supervise: Callable[[int], Result]) -> Result:
     descriptor = signals.signal_descriptor(blocked)
     try:
         return _watch(pid, mine, descriptor, before)
+    except SecludeError:
+        raise
+    except BaseException:
+        # Whatever it was (a limit that a target set for us): nobody is left who would end the run.
+        end_orphans(before)
+        raise
     finally:
         mine.close()
         # What came for a run that is over: timeout(1) signals its child and then the whole group. The report is still to be written.
