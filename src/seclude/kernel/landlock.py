@@ -29,7 +29,7 @@ __all__ = [
 ]  # fmt: skip
 
 CREATE_RULESET_VERSION = 1 << 0
-RULE_PATH_BENEATH, RULE_NET_PORT = 1, 2
+RULE_PATH_BENEATH = 1
 SCOPE_ABSTRACT_UNIX_SOCKET, SCOPE_SIGNAL = 1 << 0, 1 << 1
 _SCOPES = SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL
 ACCESS_FS_MAKE_BLOCK = 1 << 11
@@ -44,7 +44,6 @@ EXECUTE, WRITE_FILE, READ = 1 << 0, 1 << 1, 1 << 2 | 1 << 3
 ON_FILES = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15
 #: ABI → what it brought, as landlock(7) lists them
 FS_BITS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
-NET_BITS = {4: 2}
 
 
 class _RulesetAttr(ctypes.Structure):
@@ -55,10 +54,6 @@ class _PathBeneath(ctypes.Structure):
     _pack_ = 1
     _layout_ = "ms"
     _fields_ = (("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
-
-
-class _NetPort(ctypes.Structure):
-    _fields_ = (("allowed_access", ctypes.c_uint64), ("port", ctypes.c_uint64))
 
 
 def abi_version() -> int:
@@ -117,10 +112,6 @@ class Ruleset:
             self.allow_path(descriptor, fitting & self.fs)
         finally:
             os.close(descriptor)
-
-    def allow_port(self, port: int, access: int) -> None:
-        """Allow ``access`` (bind 1, connect 2) to a TCP port (ABI 4). Raises `KernelError`."""
-        call("landlock_add_rule", self.fd, RULE_NET_PORT, ctypes.byref(_NetPort(access, port)), 0, expected=f"a rule for port {port}")
 
     def restrict(self) -> None:
         """Enter the domain, for good. Needs no_new_privs or CAP_SYS_ADMIN. Raises `KernelError`."""

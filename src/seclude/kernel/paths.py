@@ -18,6 +18,12 @@ import struct
 from seclude.kernel.libc import number, syscall
 
 __all__ = [
+    "AT_EACCESS",
+    "AT_EMPTY_PATH",
+    "AT_FDCWD",
+    "AT_REMOVEDIR",
+    "AT_SYMLINK_FOLLOW",
+    "AT_SYMLINK_NOFOLLOW",
     "MAGIC_PROC",
     "NO_MAGICLINKS",
     "Identities",
@@ -32,8 +38,9 @@ __all__ = [
 #: resolve flags of openat2(2), linux/openat2.h
 NO_MAGICLINKS = 0x02
 MAGIC_PROC = 0x9FA0  # PROC_SUPER_MAGIC, linux/magic.h
-AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW = 0x1000, 0x100
-_AT_FDCWD = -100
+#: linux/fcntl.h: AT_REMOVEDIR and AT_EACCESS are one number, for calls that take only one of them
+AT_FDCWD = -100
+AT_SYMLINK_NOFOLLOW, AT_REMOVEDIR, AT_EACCESS, AT_SYMLINK_FOLLOW, AT_EMPTY_PATH = 0x100, 0x200, 0x200, 0x400, 0x1000
 _STATX_INO, _STATX_MNT_ID = 0x100, 0x1000
 _HANDLE = os.O_PATH | os.O_CLOEXEC
 

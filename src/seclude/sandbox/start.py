@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Retry", "failed_start", "filter_flags", "steps", "summary"]
 
-_SIGKILL = 9
 _IGNORED_BY_PYTHON = (csignal.SIGPIPE, csignal.SIGXFSZ)
 
 
@@ -58,7 +57,7 @@ def summary(job: Job, report: bool, trace: bool) -> str:
 def steps(job: Job, plan: LimitPlan, domain: Ruleset | None, *, outside: bool) -> list[Step]:
     """What the child does between clone and the filter. ``outside``: RLIMIT_NOFILE is set by us later, or it would bind the listener's number."""
     out: list[Step] = [
-        ("PR_SET_PDEATHSIG", prctl.set_parent_death_signal, (_SIGKILL,)),
+        ("PR_SET_PDEATHSIG", prctl.set_parent_death_signal, (csignal.SIGKILL,)),
         ("no_new_privs", prctl.set_no_new_privs, ()),
         ("drop CAP_SYS_PTRACE", capabilities.drop, (capabilities.CAP_SYS_PTRACE,)),
     ]

@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 
     Outcome: TypeAlias = tuple[int | Verdict, tuple[tuple[int, bytes], ...]]
 
-__all__ = ["AT_EACCESS", "AT_EMPTY_PATH", "AT_FDCWD", "AT_REMOVEDIR", "AT_SYMLINK_FOLLOW", "AT_SYMLINK_NOFOLLOW", "Act", "Refused"]
+__all__ = ["Act", "Refused"]
 
-AT_FDCWD = -100
-AT_SYMLINK_NOFOLLOW, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_EMPTY_PATH, AT_EACCESS = 0x100, 0x200, 0x400, 0x1000, 0x200
 #: of another process, these only: what any process may read of any other, whoever it is
 _OF_OTHERS = frozenset(
     (b"", b"stat", b"statm", b"status", b"cmdline", b"comm", b"cgroup", b"limits", b"loginuid", b"sessionid", b"sched", b"schedstat")

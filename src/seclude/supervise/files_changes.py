@@ -16,7 +16,8 @@ import struct
 
 from seclude.kernel import paths
 from seclude.kernel.libc import syscall
-from seclude.supervise.files_act import AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, Act, Refused
+from seclude.kernel.paths import AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW
+from seclude.supervise.files_act import Act, Refused
 from seclude.supervise.files_rules import PASS, READ, WRITE
 
 TYPE_CHECKING = False

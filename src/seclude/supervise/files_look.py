@@ -13,13 +13,13 @@ import struct
 
 from seclude.kernel import paths, pidfd
 from seclude.kernel.libc import syscall
+from seclude.kernel.paths import AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from seclude.supervise.call import Gone
-from seclude.supervise.files_act import AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, Act
 from seclude.supervise.files_rules import PASS, READ, WRITE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from seclude.supervise.files_act import Outcome
+    from seclude.supervise.files_act import Act, Outcome
     from seclude.supervise.files_resolve import Found
 
 __all__ = ["ask", "look", "look_at_system", "look_statx", "read_link", "watch"]

@@ -180,9 +180,9 @@ class Resolver:
         if path.startswith(b"/"):
             return view.root
         try:
-            return os.open("cwd" if dirfd == -100 else f"fd/{dirfd}", os.O_PATH | os.O_CLOEXEC, dir_fd=view.proc)
+            return os.open("cwd" if dirfd == paths.AT_FDCWD else f"fd/{dirfd}", os.O_PATH | os.O_CLOEXEC, dir_fd=view.proc)
         except FileNotFoundError:
-            raise OSError(errno.EBADF if dirfd != -100 else errno.ENOENT, "") from None
+            raise OSError(errno.EBADF if dirfd != paths.AT_FDCWD else errno.ENOENT, "") from None
 
     # -- what is there
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import os
 
+from seclude.kernel.paths import AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW
 from seclude.supervise import files_changes as change
 from seclude.supervise import files_look as look
 from seclude.supervise import files_open as openings
-from seclude.supervise.files_act import AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

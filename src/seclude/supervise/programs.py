@@ -46,7 +46,6 @@ _DEPTH = 6  # bprm recursion: exec_binprm() gives up after five interpreters
 _LOADERS = 64  # program headers that are looked at
 _CLOEXEC, _NOEXEC_SEAL, _EXEC = 0x1, 0x8, 0x10  # linux/memfd.h
 _NAME = 249  # NAME_MAX less "memfd:", and the NUL: memfd_create(2)
-_AT_FDCWD = -100
 
 
 class Programs:
@@ -133,10 +132,10 @@ class Programs:
 def _walk(call: Call) -> int:
     """A handle of the file that the call names, as far as it can be told without the links of /proc. Raises OSError."""
     at = call.name == "execveat"
-    directory = _int(call.raw[0]) if at else _AT_FDCWD
+    directory = _int(call.raw[0]) if at else paths.AT_FDCWD
     text = call.path(1 if at else 0)
     path = os.fsencode(text or "")
-    base = "root" if path.startswith(b"/") else "cwd" if directory == _AT_FDCWD else f"fd/{directory}"
+    base = "root" if path.startswith(b"/") else "cwd" if directory == paths.AT_FDCWD else f"fd/{directory}"
     start = os.open(f"/proc/{call.tid}/{base}", os.O_PATH | os.O_CLOEXEC)
     if not path:
         return start

@@ -26,7 +26,6 @@ __all__ = ["ELEMENTS", "FACTORIES", "View", "mode", "order_of", "pointer", "vect
 _PAGE = 4096
 _PATH = 4096
 ELEMENTS = 32  # of an array that are shown
-_UNREADABLE_LENGTH = 1 << 31
 
 
 class View:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from seclude.kernel.paths import AT_FDCWD
 from seclude.supervise.call import Unreadable
 from seclude.supervise.describe import quote
 
@@ -149,7 +150,7 @@ def _from_here(call: Call) -> bool:
     prototype = call.prototype
     for parameter in prototype.parameters if prototype is not None else ():
         if parameter.name.endswith("dirfd"):
-            return int(call.args[parameter.name]) == -100  # AT_FDCWD
+            return int(call.args[parameter.name]) == AT_FDCWD
     return True
 
 
