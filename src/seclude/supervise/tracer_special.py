@@ -219,23 +219,30 @@ def _ioctl(arch: Architecture, name: str, known: Prototype) -> Format:
     return made
 
 
-_FUTEX_TIMED = ("FUTEX_WAIT", "FUTEX_LOCK_PI", "FUTEX_WAIT_BITSET", "FUTEX_WAIT_REQUEUE_PI", "FUTEX_LOCK_PI2")
+#: operation → what it takes behind itself (futex(2)); what it does not look at is not shown
+_FUTEX_REST = {
+    "FUTEX_WAIT": ("value", "timeout"),
+    "FUTEX_WAKE": ("value",),
+    "FUTEX_FD": ("value",),
+    "FUTEX_REQUEUE": ("value", "count", "other"),
+    "FUTEX_CMP_REQUEUE": ("value", "count", "other", "last"),
+    "FUTEX_CMP_REQUEUE_PI": ("value", "count", "other", "last"),
+    "FUTEX_WAKE_OP": ("value", "count", "other", "operation"),
+    "FUTEX_LOCK_PI": ("timeout",),
+    "FUTEX_LOCK_PI2": ("timeout",),
+    "FUTEX_UNLOCK_PI": (),
+    "FUTEX_TRYLOCK_PI": (),
+    "FUTEX_WAIT_BITSET": ("value", "timeout", "mask"),
+    "FUTEX_WAKE_BITSET": ("value", "mask"),
+    "FUTEX_WAIT_REQUEUE_PI": ("value", "timeout", "other"),
+}
 
 
 def _futex(arch: Architecture, name: str, known: Prototype) -> Format:
     parts = _parts(arch, known)
-    op, value, third = (value_of(known.parameters[index]) for index in (1, 2, 3))
+    op, value, third, last = (value_of(known.parameters[index]) for index in (1, 2, 3, 5))
     names = {number: word for word, number in family("FUTEX", arch).items() if number < 0x80}
     form = STRUCTS["time"](arch, "nsec", *(["64"] if name.endswith("time64") else []))
-    count = {
-        "FUTEX_WAKE": 3,
-        "FUTEX_WAIT": 4,
-        "FUTEX_FD": 3,
-        "FUTEX_UNLOCK_PI": 2,
-        "FUTEX_TRYLOCK_PI": 2,
-        "FUTEX_LOCK_PI": 4,
-        "FUTEX_REQUEUE": 5,
-    }
 
     def operation(_: View, args: Args) -> str:
         number = op(args)
@@ -245,33 +252,28 @@ def _futex(arch: Architecture, name: str, known: Prototype) -> Format:
         out = word + ("_PRIVATE" if number & 0x80 else "")
         return out + ("|FUTEX_CLOCK_REALTIME" if number & 0x100 else "")
 
+    def timeout(view: View, args: Args) -> str:
+        address = third(args)
+        return (form(view, address, args) or hex(address)) if address else "NULL"
+
+    def mask(_: View, args: Args) -> str:
+        return "FUTEX_BITSET_MATCH_ANY" if last(args) & 0xFFFFFFFF == 0xFFFFFFFF else hex(last(args))
+
+    show: dict[str, Part] = {
+        "value": lambda _, args: str(value(args) & 0xFFFFFFFF),
+        "timeout": timeout,
+        "count": lambda _, args: str(third(args) & 0xFFFFFFFF),
+        "other": parts[4],
+        "mask": mask,
+        "last": lambda _, args: str(last(args) & 0xFFFFFFFF),
+        "operation": lambda _, args: hex(last(args)),
+    }
+
     def rest(view: View, args: Args) -> str:
-        word = names.get(op(args) & 0x7F, "")
-        many = count.get(word, 6)
-        out = []
-        if many >= 3:
-            number = value(args)
-            out.append(
-                str(number - (1 << 32) if number == 0xFFFFFFFF and word == "FUTEX_WAIT" else number) if number < 1 << 31 else _large(number)
-            )
-        if many >= 4:
-            address = third(args)
-            if word in _FUTEX_TIMED:
-                out.append((form(view, address, args) or hex(address)) if address else "NULL")
-            else:
-                out.append(str(address & 0xFFFFFFFF) if address < 1 << 16 else _large(address & 0xFFFFFFFF))
-        if many >= 5:
-            out.append(parts[4](view, args))
-        if many >= 6:
-            last = value_of(known.parameters[5])(args)
-            out.append("FUTEX_BITSET_MATCH_ANY" if last == 0xFFFFFFFF and word.endswith("BITSET") else hex(last) if last else "0")
-        return "".join(", " + one for one in out)
+        words = _FUTEX_REST.get(names.get(op(args) & 0x7F, ""), ("value", "count", "other", "operation"))
+        return "".join(f", {show[word](view, args)}" for word in words)
 
     return Format(arch, name, [parts[0], lambda view, args: operation(view, args) + rest(view, args)], [], "")
-
-
-def _large(number: int) -> str:
-    return "2147483647" if number == 0x7FFFFFFF else str(number)
 
 
 def _prctl(arch: Architecture, name: str, known: Prototype) -> Format:

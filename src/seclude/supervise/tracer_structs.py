@@ -314,6 +314,25 @@ def _uname(_: Architecture) -> Decode:
     return show
 
 
+def _sysinfo(arch: Architecture) -> Decode:
+    """What linux/sysinfo.h calls struct sysinfo: words as wide as a kernel's long."""
+    wide = arch.bits == 64 or arch.name == "x32"
+    form = struct.Struct(order_of(arch) + ("10QHxxxxxxQQI" if wide else "10IHxxIII"))
+
+    def show(view: View, address: int, _: Args) -> str | None:
+        raw = view.read(address, form.size)
+        if raw is None:
+            return None
+        uptime, *words = form.unpack(raw)
+        loads, rest = ", ".join(map(str, words[:3])), zip(_SYSINFO, words[3:], strict=True)
+        return f"{{uptime={uptime}, loads=[{loads}], " + ", ".join(f"{name}={word}" for name, word in rest) + "}"
+
+    return show
+
+
+_SYSINFO = ("totalram", "freeram", "sharedram", "bufferram", "totalswap", "freeswap", "procs", "totalhigh", "freehigh", "mem_unit")
+
+
 def _window(arch: Architecture) -> Decode:
     def show(view: View, address: int, _: Args) -> str | None:
         raw = view.read(address, 8)
@@ -358,6 +377,7 @@ FACTORIES: dict[str, Factory] = {
     "events": _events,
     "fd_set": _fd_set,
     "uname": _uname,
+    "sysinfo": _sysinfo,
     "window": _window,
     "lock": _lock,
 }

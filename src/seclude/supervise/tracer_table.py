@@ -41,6 +41,7 @@ socketpair 3:>ints:2
 execve 1:argv 2:environment
 execveat 2:argv 3:environment
 uname 0:>uname
+sysinfo 0:>sysinfo
 bind 1:to:2
 connect 1:to:2
 sendto 1:bytes:2 4:to:5
