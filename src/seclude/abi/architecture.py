@@ -63,7 +63,7 @@ class Architecture:
         self.token = token
         self.token_name = token_name
         self.bits = bits or (64 if token & _64BIT else 32)
-        self.byteorder = "little" if token & _LE else "big"
+        self.byteorder: Literal["little", "big"] = "little" if token & _LE else "big"
         self.x32_bit = X32_BIT if name == "x32" else 0
         self.aliases = tuple(aliases.split())
         self._table = table

@@ -40,7 +40,7 @@ __all__ = ["ENVIRONMENT", "LIMITS", "Judge", "judge"]
 #: what a submission's environment is, unless more is given: nothing of the judge's own
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/", "TMPDIR": "/tmp"}  # noqa: S108 - a name, no file
 #: the limits, unless others are given; ``wall`` is three times ``cpu`` and a second
-LIMITS = {"cpu": 2.0, "memory": 256 << 20, "output": 16 << 20}
+LIMITS = {"cpu": 2, "memory": 256 << 20, "output": 16 << 20}
 
 
 class Judge:
@@ -61,8 +61,8 @@ class Judge:
         rules: Iterable[tuple[str, str]] = (),
         cpu: str | float | None = LIMITS["cpu"],
         wall: str | float | None = None,
-        memory: str | int | None = LIMITS["memory"],  # type: ignore[assignment]
-        output: str | int | None = LIMITS["output"],  # type: ignore[assignment]
+        memory: str | int | None = LIMITS["memory"],
+        output: str | int | None = LIMITS["output"],
         processes: str | int | None = None,
         files: str | int | None = None,
         compare: str = "lines",

@@ -12,6 +12,8 @@ from seclude.abi.prototypes import prototype
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Literal
+
     from seclude.abi import Architecture
     from seclude.abi.prototypes import Parameter
     from seclude.kernel.protocol import Kernel
@@ -115,15 +117,14 @@ def _path(kernel: Kernel, tid: int, address: int) -> str:
     return "<unreadable>" if raw is None else quote(raw)
 
 
-def _address(kernel: Kernel, tid: int, address: int, length: int, byteorder: str) -> str:
+def _address(kernel: Kernel, tid: int, address: int, length: int, order: Literal["little", "big"]) -> str:
     """A struct sockaddr: ``{AF_INET, 192.0.2.1:80}``. Layouts: ip(7), ipv6(7), unix(7), netlink(7)."""
     raw = kernel.read(tid, address, length)
     if raw is None:
         return "<unreadable>"
     if len(raw) < 2:
         return quote(raw)
-    order = "little" if byteorder == "little" else "big"
-    family = int.from_bytes(raw[:2], order)  # type: ignore[arg-type]
+    family = int.from_bytes(raw[:2], order)
     port = int.from_bytes(raw[2:4], "big")
     if family == 1:
         if len(raw) == 2:
@@ -138,5 +139,5 @@ def _address(kernel: Kernel, tid: int, address: int, length: int, byteorder: str
 
         return "{AF_INET6, [" + _socket.inet_ntop(_socket.AF_INET6, raw[8:24]) + f"]:{port}}}"
     if family == 16 and len(raw) >= 12:
-        return f"{{AF_NETLINK, pid {int.from_bytes(raw[4:8], order)}, groups {int.from_bytes(raw[8:12], order):#x}}}"  # type: ignore[arg-type]
+        return f"{{AF_NETLINK, pid {int.from_bytes(raw[4:8], order)}, groups {int.from_bytes(raw[8:12], order):#x}}}"
     return f"{{family {family}, {quote(raw[2:])}}}"

@@ -150,7 +150,7 @@ def lengths(arch: Architecture, registers: list[int]) -> Callable[[View, Args], 
             address = args[register] & mask
             raw = view.read(address, 4) if address else None
             if raw is not None:
-                view.saved[view.tid, address] = int.from_bytes(raw, order, signed=True)  # type: ignore[arg-type]
+                view.saved[view.tid, address] = int.from_bytes(raw, order, signed=True)
 
     return early
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from seclude.supervise.tracer_memory import pointer, vectors
+from seclude.supervise.tracer_memory import order_of, pointer, vectors
 from seclude.supervise.tracer_text import quoted
 
 TYPE_CHECKING = False
@@ -19,7 +19,7 @@ _LONGEST = 128  # sizeof(struct sockaddr_storage)
 
 def address_text(raw: bytes, arch: Architecture) -> str:
     """``{sa_family=AF_INET, sin_port=htons(80), sin_addr=inet_addr("192.0.2.1")}``"""
-    order = "<" if arch.byteorder == "little" else ">"
+    order = order_of(arch)
     if len(raw) < 2:
         return quoted(raw)
     (family,) = struct.unpack_from(order + "H", raw)
@@ -71,7 +71,7 @@ def _taken(arch: Architecture, length: str) -> Decode:
         raw = view.read(args[int(length)] & mask, 4)
         if raw is None:
             return None
-        size = struct.unpack(("<" if arch.byteorder == "little" else ">") + "I", raw)[0]
+        size = struct.unpack(order_of(arch) + "I", raw)[0]
         body = view.copy(view.tid, address, min(size, _LONGEST)) if size else b""
         return None if not body else address_text(body, arch)
 
@@ -89,7 +89,7 @@ def _message(arch: Architecture, size: str = "") -> Decode:
     """Struct msghdr; ``size``: R where the kernel filled it with ``result`` bytes."""
     narrow = arch.bits == 32
     # x32's is the compatible one too (net/compat.c)
-    form = struct.Struct(("<" if arch.byteorder == "little" else ">") + ("IIIIIII" if narrow else "QIxxxxQQQQIxxxx"))
+    form = struct.Struct(order_of(arch) + ("IIIIIII" if narrow else "QIxxxxQQQQIxxxx"))
 
     def show(view: View, address: int, _: Args) -> str | None:
         from seclude.supervise.tracer_structs import bits_of
