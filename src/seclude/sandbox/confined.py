@@ -96,7 +96,7 @@ def confined(
         "output": read_bytes(output, "output"),
         "file_size": None if file_size is None else read_bytes(file_size, "file_size"),
         "files": None if read is None and write is None else (_paths(read), _paths(write)),
-        "env": dict(env or {}),
+        "env": _environment(env),
         "report": report,
         "rules": tuple(rules),
         "warm": warm,
@@ -369,6 +369,17 @@ def _paths(given: Iterable[str | os.PathLike[str]] | None) -> list[str]:
     if isinstance(given, (str, bytes)):
         raise UsageError(f"confined: expected a list of paths, got {given!r}", f"write [{given!r}]")
     return [] if given is None else [os.path.abspath(os.fspath(path)) for path in given]
+
+
+def _environment(given: Mapping[str, str] | None) -> dict[str, str]:
+    try:
+        made: dict[Any, Any] = {} if given is None else dict(given)
+    except (TypeError, ValueError):
+        made = {"": ""}
+    for name, value in made.items():
+        if not (isinstance(name, str) and isinstance(value, str) and name) or "=" in name or "\0" in name + value:
+            raise UsageError(f"confined: env={given!r}: expected names and values, both text", "write env={'LANG': 'C.UTF-8'}")
+    return made
 
 
 def _arguments(args: tuple[Any, ...], keywords: dict[str, Any], limit: int) -> UsageError:

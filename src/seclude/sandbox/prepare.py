@@ -14,7 +14,7 @@ import os
 
 from seclude._version import __version__
 from seclude.compiler.artifact import Artifact
-from seclude.errors import InputError
+from seclude.errors import InputError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ def prepare(
     extra = tuple(rules)
     machine = abi.arch(native).name if native else abi.native().name
     if not isinstance(policy, (str, os.PathLike)):
+        if not hasattr(type(policy), "effective"):
+            raise UsageError(f"{policy!r} is no policy", "give a preset's name, a file, or what seclude.parse or seclude.load made")
         return _said(_compile(policy, policy.file, machine, extra), "off: a policy made in Python")
     name = os.fspath(policy)
     if not cache:
