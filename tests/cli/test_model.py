@@ -56,6 +56,19 @@ def test_a_file(capsys, tmp_path):
     target = tmp_path / "tree.svg"
     assert run(capsys, "-d", "tree", "-f", "svg", "-o", target)[:2] == (0, "")
     assert target.read_text().startswith("<svg")
+    assert run(capsys, "-d", "tree", "-o", target)[:2] == (0, "")
+    assert target.read_text().startswith("<svg"), "the file's name says what it is"
+    assert run(capsys, "-d", "tree", "-f", "text", "-o", target)[:2] == (0, "")
+    assert target.read_text().startswith("1. ")
+
+
+def test_a_kernel_without_what_is_drawn(capsys):
+    code, out, err = run(capsys, "-d", "descriptor", "-k", "5.13")
+    assert (code, out) == (125, "")
+    assert "Linux 5.14" in err
+    assert run(capsys, "-d", "descriptor", "-k", "5.14")[0] == 0
+    for name in ("tree", "tsync", "notify", "interrupted"):
+        assert run(capsys, "-d", name, "-k", "5.0")[0] == 0
 
 
 def test_functions(capsys):

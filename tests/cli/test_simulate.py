@@ -98,6 +98,11 @@ def test_log(capsys, policy, rule, words, logged):
     assert len(story(capsys, policy(rule), "mkdir", *words)["log"]) == logged
 
 
+def test_a_negative_number_may_be_an_options_value_too(capsys, policy):
+    with pytest.raises(UsageError, match=r"--threads -1 is not within"):
+        run(capsys, policy(""), "mkdir", "--threads", "-1")
+
+
 def test_calls_of_the_companion_and_negative_arguments(capsys, policy):
     code, out, _ = run(capsys, policy("errno(EPERM) mkdir"), "mkdir", "--arch", "x86")
     assert code == 0
@@ -128,7 +133,12 @@ def test_faults_are_one_message(capsys, words, message):
 
 
 def test_an_unknown_tracer_or_supervisor_is_refused(capsys, policy):
-    for rule, option in (("trace(1) mkdir", "--tracer"), ("notify mkdir", "--supervisor")):
+    for rule, option in (
+        ("trace(1) mkdir", "--tracer"),
+        ("notify mkdir", "--supervisor"),
+        ("allow mkdir", "--tracer"),
+        ("kill mkdir", "--supervisor"),
+    ):
         code, _, err = run(capsys, policy(rule), "mkdir", option, "dance", "--arch", "x86_64")
         assert code == 125
         assert "'dance': not known" in err

@@ -19,8 +19,8 @@ COMMAND = Command(
     "Draw what the kernel keeps of filters, tasks and notifications, step by step; without options, list what can be drawn.",
     (
         Option("--draw, -d", "SCENARIO", "one of the scenarios that are listed without options"),
-        Option("--format, -f", "FORM", "what to write", default="text", choices=("text", "svg")),
-        Option("--kernel, -k", "VERSION", "the modelled kernel's version, 5.9 to 6.18", default="6.18"),
+        Option("--format, -f", "FORM", "what to write; svg into a FILE that ends so, else text", choices=("text", "svg")),
+        Option("--kernel, -k", "VERSION", "the modelled kernel's version, 5.0 to 6.18", default="6.18"),
         Option("--functions", "", "list the kernel's functions and the functions of the model that stand for them"),
         Option("--output, -o", "FILE", "where to write", default="-"),
     ),
@@ -36,6 +36,7 @@ def main(arguments: Arguments) -> int:
 
     if arguments.rest:
         raise UsageError(f"seclude model: unexpected {arguments.rest[0]!r}", f"usage: seclude {COMMAND.usage}")
+    target = arguments.text("output") or "-"
     if arguments.flag("functions"):
         from seclude.model.functions import FUNCTIONS
 
@@ -51,8 +52,8 @@ def main(arguments: Arguments) -> int:
         from seclude.model.draw import svg, text
 
         taken = pictures(name, arguments.text("kernel") or "6.18")
-        written = svg(taken) if arguments.text("format") == "svg" else text(taken)
-    target = arguments.text("output") or "-"
+        form = arguments.text("format") or ("svg" if target.endswith(".svg") else "text")
+        written = svg(taken) if form == "svg" else text(taken)
     if target == "-":
         sys.stdout.write(written)
     else:

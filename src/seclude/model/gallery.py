@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from seclude.bpf.program import Program
+from seclude.errors import UsageError
 from seclude.model.draw import Picture, take
 from seclude.model.kernel import KernelModel
 from seclude.model.notify import AddFd, Response, SeccompNotif
@@ -22,6 +23,7 @@ from seclude.model.uapi import (
     SECCOMP_SET_MODE_FILTER,
     SIGUSR1,
 )
+from seclude.model.versions import FEATURES, Version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -156,9 +158,15 @@ GALLERY: dict[str, Callable[[_Camera], None]] = {
     "tree": tree, "tsync": tsync, "notify": notify, "interrupted": interrupted, "descriptor": descriptor,
 }  # fmt: skip
 
+#: what a scenario is about, where not every modelled kernel has it
+_NEEDS = {"descriptor": "addfd_send"}
+
 
 def pictures(name: str, version: str = "6.18") -> list[Picture]:
-    """The pictures of a scenario of the gallery, in order."""
+    """The pictures of a scenario of the gallery, in order. Raises `UsageError` for a kernel that lacks what is shown."""
     camera = _Camera(version)
+    if name in _NEEDS and not camera.kernel.version.has(_NEEDS[name]):
+        feature = FEATURES[_NEEDS[name]]
+        raise UsageError(f"Linux {version} has nothing to draw for {name!r}: {feature.about}", f"since Linux {Version(*feature.since)}")
     GALLERY[name](camera)
     return camera.pictures

@@ -109,6 +109,8 @@ def simulate(
     ``continue``, ``value=N``, ``errno=NAME``, ``closed`` (the listener is closed while the call waits), ``silent``. ``sigsys``: one of SIGSYS_STATES. ``log``:
     the filters have FILTER_FLAG_LOG. Raises `UsageError`, and `FilterError` where the kernel refuses a filter.
     """
+    _known("--tracer", tracer, _TRACERS)
+    _known("--supervisor", supervisor, _SUPERVISORS)
     kernel = KernelModel(version, machine_of(arch))
     task = kernel.process("program")
     task.no_new_privs = True
@@ -132,6 +134,16 @@ def simulate(
     while task.stop is not None and not task.exited:
         _trace(kernel, boss, call, tracer)
     return Simulation(call, kernel, tuple(kernel.story[begin:]))
+
+
+_TRACERS = ("continue", "skip=VALUE", "call=NAME", "kill", "gone")
+_SUPERVISORS = ("continue", "errno=NAME", "value=NUMBER", "closed", "silent")
+
+
+def _known(option: str, given: str, kinds: tuple[str, ...]) -> None:
+    """Whether the call will meet it or not."""
+    if given and given.partition("=")[0] not in [kind.partition("=")[0] for kind in kinds]:
+        raise UsageError(f"{option} {given!r}: not known", f"{', '.join(kinds[:-1])} or {kinds[-1]}")
 
 
 def _load(kernel: KernelModel, task: Task, filters: Sequence[tuple[str, Program]], *, log: bool, supervised: bool) -> int:
@@ -188,10 +200,8 @@ def _supervise(kernel: KernelModel, boss: Task, fd: int, answer: str) -> None:
         response = Response(buffer.id, flags=SECCOMP_USER_NOTIF_FLAG_CONTINUE)
     elif kind == "errno":
         response = Response(buffer.id, error=-_number(value, "--supervisor errno"))
-    elif kind == "value":
-        response = Response(buffer.id, val=_number(value, "--supervisor value"))
     else:
-        raise UsageError(f"--supervisor {answer!r}: not known", "continue, errno=NAME, value=NUMBER, closed or silent")
+        response = Response(buffer.id, val=_number(value, "--supervisor value"))
     sent = kernel.ioctl(boss, fd, SECCOMP_IOCTL_NOTIF_SEND, response)
     if sent.value:
         raise UsageError(f"Linux {kernel.version} refuses this answer: {errno_text(sent.value)[1:]}", "CONTINUE came with 5.5")
@@ -217,10 +227,8 @@ def _trace(kernel: KernelModel, boss: Task, call: SystemCall, what: str) -> None
         number = _call_number(kernel, call, value)
         kernel.set_call(boss, call, nr=number)
         kernel.resume(boss, call.task)
-    elif kind == "continue":
-        kernel.resume(boss, call.task)
     else:
-        raise UsageError(f"--tracer {what!r}: not known", "continue, skip=VALUE, call=NAME, kill or gone")
+        kernel.resume(boss, call.task)
 
 
 def _call_number(kernel: KernelModel, call: SystemCall, text: str) -> int:
