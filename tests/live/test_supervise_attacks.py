@@ -1,5 +1,6 @@
 """What a hostile program tries against the brokers of ``seclude run``, on the running kernel. Each of these once worked."""
 
+import errno
 import fcntl
 import os
 import resource
@@ -359,3 +360,24 @@ def test_nobody_stays_behind_a_supervisor_without_descriptors(place):
     assert done.status == 125
     with lock.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+LONG = r"""
+#include <sys/resource.h>
+int main(int argc, char **argv) {
+    struct rlimit limit = {1000, 1000};
+    struct stat status;
+    close(open(argv[1], O_CREAT | O_WRONLY, 0600));
+    setrlimit(RLIMIT_FSIZE, &limit);
+    printf("%d ", truncate(argv[1], 1001) < 0 ? errno : 0);
+    printf("%d ", truncate(argv[1], 1000) < 0 ? errno : 0);
+    stat(argv[1], &status);
+    printf("%ld\n", (long)status.st_size);
+    return 0;
+}
+"""
+
+
+def test_a_file_is_not_made_longer_than_its_maker_may(place):
+    done = attack(place, victim(LONG), place[0] / "file", options=("--write", place[0]))
+    assert done.stdout == f"{errno.EFBIG} 0 1000\n", str(done)

@@ -221,12 +221,26 @@ def change_size(act: Act, path: bytes, size: int) -> Outcome:
     found = _changed(act, AT_FDCWD, path, 0)
     if found.kind != stat.S_IFREG:
         raise OSError(errno.EISDIR if found.kind == stat.S_IFDIR else errno.EINVAL, "")
+    if size > found.stat.st_size and size > _longest(act):
+        raise OSError(errno.EFBIG, "")  # here it is the supervisor's own limit that the kernel goes by; SIGXFSZ is not sent
     opened = os.open(paths.at(found.handle), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # not truncate(2), which would wait for a lease
     try:
         os.ftruncate(opened, size)
     finally:
         os.close(opened)
     return 0, ()
+
+
+def _longest(act: Act) -> float:
+    """How long the target may make a file (RLIMIT_FSIZE, getrlimit(2)), in bytes."""
+    descriptor = os.open("limits", os.O_RDONLY | os.O_CLOEXEC, dir_fd=act.view.proc)
+    try:
+        raw = os.read(descriptor, 4096)
+    finally:
+        os.close(descriptor)
+    at = raw.index(b"\nMax file size ") + 15
+    soft = raw[at : raw.index(b"\n", at)].split()[0]
+    return float("inf") if soft == b"unlimited" else int(soft)
 
 
 # -- extended attributes (xattr(7))
