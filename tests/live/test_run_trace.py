@@ -128,6 +128,12 @@ def test_chosen_calls_come_with_results(nobody):
     assert all(line.startswith(("openat(", "exit_group(", "+++")) for line in lines)
 
 
+@pytest.mark.parametrize("nobody", who())
+def test_the_first_execve_shows_what_is_executed(nobody):
+    done = support.seclude("run", "--trace", "execve", "--", "/bin/echo", "a b", nobody=nobody)
+    assert re.match(r'execve\("/bin/echo", \["/bin/echo", "a b"\], 0x[0-9a-f]+ /\* \d+ vars \*/\) = 0\n', done.stderr), str(done)
+
+
 def test_threads_have_their_numbers_and_unfinished_lines():
     program = c_program(
         """

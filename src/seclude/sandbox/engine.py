@@ -224,7 +224,13 @@ class Run:
             self.job.environment,
             program,
             flags,
-            steps(self.job, self.plan, domain, outside=self.trace or self.report)
+            steps(
+                self.job,
+                self.plan,
+                domain,
+                outside=self.trace or self.report,
+                shown=self.watching is not None and self.watching.tracer is not None,
+            )
             + (self.supervision.steps() if self.supervision is not None else []),
             mask,
         )

@@ -54,8 +54,10 @@ def summary(job: Job, report: bool, trace: bool) -> str:
     return f"policy {job.artifact.name}: {listed}; {count} instructions; flags {flags}; {told}"
 
 
-def steps(job: Job, plan: LimitPlan, domain: Ruleset | None, *, outside: bool) -> list[Step]:
-    """What the child does between clone and the filter. ``outside``: RLIMIT_NOFILE is set by us later, or it would bind the listener's number."""
+def steps(job: Job, plan: LimitPlan, domain: Ruleset | None, *, outside: bool, shown: bool = False) -> list[Step]:
+    """What the child does between clone and the filter. ``outside``: RLIMIT_NOFILE is set by us later, or it would bind the listener's number.
+    ``shown``: its execve is traced, so a supervisor without privileges must be able to read what that is given.
+    """
     out: list[Step] = [
         ("PR_SET_PDEATHSIG", prctl.set_parent_death_signal, (csignal.SIGKILL,)),
         ("no_new_privs", prctl.set_no_new_privs, ()),
@@ -73,7 +75,8 @@ def steps(job: Job, plan: LimitPlan, domain: Ruleset | None, *, outside: bool) -
     if csignal.getsignal(csignal.SIGINT) not in (csignal.SIG_IGN, csignal.SIG_DFL):
         # The interpreter's handler would make an exception of it, between the filter and exec; what should end is the target.
         out.append(("signal", csignal.signal, (csignal.SIGINT, csignal.SIG_DFL)))
-    out.append(("PR_SET_DUMPABLE", prctl.set_dumpable, (False,)))  # no core of a failed exec; exec sets it again
+    if not shown:
+        out.append(("PR_SET_DUMPABLE", prctl.set_dumpable, (False,)))  # no core of a failed exec; exec sets it again
     if domain is not None:
         out.append(("Landlock", domain.restrict, ()))
     for kind, soft, hard in plan.rlimits:
