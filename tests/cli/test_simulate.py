@@ -98,11 +98,6 @@ def test_log(capsys, policy, rule, words, logged):
     assert len(story(capsys, policy(rule), "mkdir", *words)["log"]) == logged
 
 
-def test_a_negative_number_may_be_an_options_value_too(capsys, policy):
-    with pytest.raises(UsageError, match=r"--threads -1 is not within"):
-        run(capsys, policy(""), "mkdir", "--threads", "-1")
-
-
 def test_calls_of_the_companion_and_negative_arguments(capsys, policy):
     code, out, _ = run(capsys, policy("errno(EPERM) mkdir"), "mkdir", "--arch", "x86")
     assert code == 0
@@ -123,6 +118,7 @@ def test_calls_of_the_companion_and_negative_arguments(capsys, policy):
         (("container", "getpidd", "--arch", "x86_64"), "did you mean 'getpid'"),
         (("container", "getpid", "--ip", "x"), "no number"),
         (("/nonexistent/x", "getpid"), "no such file"),
+        (("container", "getpid", "--threads", "-1"), "--threads -1 is not within"),
     ],
 )
 def test_faults_are_one_message(capsys, words, message):

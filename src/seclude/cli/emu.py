@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import sys
 
-from seclude.cli.options import Arguments, Command, Option
+from seclude.cli.options import Command, Option
 from seclude.errors import UsageError, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from seclude.analysis.emulate import Emulation
     from seclude.analysis.source import Source
+    from seclude.cli.options import Arguments
 
 __all__ = ["COMMAND", "main"]
 
-
-class _Command(Command):
-    """Negative numbers are arguments of the call, not options: ``emu FILE mmap 0 4096 3 2 -1 0``."""
-
-    __slots__ = ()
-
-    def parse(self, argv: list[str]) -> Arguments:
-        marked = ["\0" + word if word[:1] == "-" and word[1:2].isdigit() else word for word in argv]
-        arguments = super().parse(marked)
-        arguments.rest = [word.removeprefix("\0") for word in arguments.rest]
-        arguments.values = {name: [value.removeprefix("\0") for value in values] for name, values in arguments.values.items()}
-        return arguments
-
-
-COMMAND = _Command(
+COMMAND = Command(
     "emu",
     "emu FILE [--arch ARCH] CALL [ARGUMENT...]",
     "Put one call to a filter: what it answers, the instructions it runs, and whether the kernel would run it at all.",
@@ -46,6 +33,7 @@ A filter sees a pointer's address and never what it points to, so text is not ta
 
 exit codes: 0 the filter answered, 125 the filter cannot be read or the kernel would refuse it, or usage
 """,
+    negatives=True,
 )
 
 

@@ -61,7 +61,7 @@ class Arguments:
 class Command:
     """One command: its words in ``--help`` and the table of its options."""
 
-    __slots__ = ("elsewhere", "epilog", "name", "options", "stops", "summary", "usage")
+    __slots__ = ("elsewhere", "epilog", "name", "negatives", "options", "stops", "summary", "usage")
 
     def __init__(
         self,
@@ -72,6 +72,7 @@ class Command:
         *,
         epilog: str = "",
         stops: bool = False,
+        negatives: bool = False,
         elsewhere: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self.name = name
@@ -80,6 +81,8 @@ class Command:
         self.options = (*options, Option("--help, -h", "", "show this help and exit"))
         self.epilog = epilog
         self.stops = stops
+        #: negative numbers are arguments, not options: ``emu FILE mmap 0 4096 3 2 -1 0``
+        self.negatives = negatives
         #: options of similar programs, and what they are called here
         self.elsewhere = elsewhere
 
@@ -92,7 +95,7 @@ class Command:
             if word == "--":
                 out.rest.extend(words)
                 break
-            if not word.startswith("-") or word == "-":
+            if not word.startswith("-") or word == "-" or (self.negatives and word[1].isdigit()):
                 out.rest.append(word)
                 if self.stops:
                     out.rest.extend(words)

@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import sys
 
-from seclude.cli.options import Arguments, Command, Option
+from seclude.cli.options import Command, Option
 from seclude.errors import UsageError, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from seclude.abi import Architecture
     from seclude.bpf import Program
+    from seclude.cli.options import Arguments
     from seclude.cli.sources import Source
     from seclude.decision.asked import Call
     from seclude.model.simulate import Simulation
 
 __all__ = ["COMMAND", "main"]
 
-
-class _Command(Command):
-    """Negative numbers are arguments of the call, not options: ``simulate FILE mmap 0 4096 3 2 -1 0``."""
-
-    __slots__ = ()
-
-    def parse(self, argv: list[str]) -> Arguments:
-        marked = ["\0" + word if word[:1] == "-" and word[1:2].isdigit() else word for word in argv]
-        arguments = super().parse(marked)
-        arguments.rest = [word.removeprefix("\0") for word in arguments.rest]
-        return arguments
-
-
-COMMAND = _Command(
+COMMAND = Command(
     "simulate",
     "simulate POLICY CALL [ARGUMENT...] [--stack FILE] [--kernel VERSION]",
     "Tell the story of one call as the kernel would make it: entry, bitmap, each filter, which decides, the effect, the log record.",
@@ -65,6 +53,7 @@ Nothing is loaded and nothing runs: the kernel is a model, on any operating syst
 
 exit codes: 0 told, 125 an input that cannot be read, a filter that this kernel would refuse, or usage
 """,
+    negatives=True,
 )
 
 
