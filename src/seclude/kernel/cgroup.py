@@ -396,7 +396,8 @@ def _mkdir(path: str, reasons: list[str]) -> bool:
     try:
         os.mkdir(path, 0o755)
     except OSError as error:
-        reasons.append(f"cannot make {path}: {os.strerror(error.errno or 0)}")
+        # Not the name itself: it is another each time, and what is said of many runs is said once.
+        reasons.append(f"cannot make a group in {os.path.dirname(path)}: {os.strerror(error.errno or 0)}")
         return False
     return True
 
@@ -430,20 +431,7 @@ def _listing(directory: str) -> list[str]:
 
 
 def _read(path: str) -> str | None:
-    # Not open(): a text file costs four calls more, and every run reads several of these.
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        pieces = []
-        while piece := os.read(descriptor, 65536):
-            pieces.append(piece)
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
-    return b"".join(pieces).decode("utf-8", "surrogateescape")
+    return proc.read_text(path, "surrogateescape")  # what is read may be a path, which is used again
 
 
 def _write(path: str, text: str) -> None:

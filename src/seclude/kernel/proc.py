@@ -16,6 +16,7 @@ __all__ = [
     "cpu_seconds",
     "current_call",
     "heap_start",
+    "read_text",
     "run_time",
     "start_time",
     "status",
@@ -28,7 +29,9 @@ __all__ = [
 _GONE = (FileNotFoundError, ProcessLookupError, NotADirectoryError)
 
 
-def _read(path: str) -> str | None:
+def read_text(path: str, errors: str = "backslashreplace") -> str | None:
+    """A small file of the kernel's, whole; ``errors`` as in `bytes.decode`. None where it cannot be read."""
+    # Not open(): a text file costs four calls more, and every run reads several of these.
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -41,7 +44,7 @@ def _read(path: str) -> str | None:
         return None
     finally:
         os.close(descriptor)
-    return b"".join(pieces).decode("utf-8", "backslashreplace")
+    return b"".join(pieces).decode("utf-8", errors)
 
 
 class Status:
@@ -121,7 +124,7 @@ class Status:
 def status(pid: int | str = "self", thread: int | None = None) -> Status | None:
     """The status of a process (or of one of its threads); None if it is gone or hidden from us."""
     path = f"/proc/{pid}/status" if thread is None else f"/proc/{pid}/task/{thread}/status"
-    text = _read(path)
+    text = read_text(path)
     if not text:
         return None
     fields: dict[str, str] = {}
@@ -149,14 +152,14 @@ def children(pid: int | str = "self") -> tuple[int, ...]:
     """
     found: list[int] = []
     for thread in threads(pid):
-        text = _read(f"/proc/{pid}/task/{thread}/children")
+        text = read_text(f"/proc/{pid}/task/{thread}/children")
         found.extend(int(word) for word in (text or "").split())
     return tuple(found)
 
 
 def _stat(pid: int | str) -> list[str] | None:
     """The fields of /proc/PID/stat from the third on: the second, the name, may hold spaces and parentheses."""
-    text = _read(f"/proc/{pid}/stat")
+    text = read_text(f"/proc/{pid}/stat")
     if not text or ")" not in text:
         return None
     return text.rpartition(")")[2].split()
@@ -173,7 +176,7 @@ def cpu_seconds(pid: int | str = "self") -> float | None:
 
 def run_time(tid: int) -> float | None:
     """Seconds that one thread has spent on processors, to the nanosecond where it stands still (/proc/PID/schedstat, CONFIG_SCHED_INFO)."""
-    words = (_read(f"/proc/{tid}/schedstat") or "").split()
+    words = (read_text(f"/proc/{tid}/schedstat") or "").split()
     return int(words[0]) / 1e9 if words and words[0].isdigit() else None
 
 
@@ -194,7 +197,7 @@ def current_call(pid: int) -> tuple[int, tuple[int, ...]] | None:
 
     From /proc/PID/syscall, on every architecture with CONFIG_HAVE_ARCH_TRACEHOOK; needs the right to trace the process.
     """
-    words = (_read(f"/proc/{pid}/syscall") or "").split()
+    words = (read_text(f"/proc/{pid}/syscall") or "").split()
     if len(words) != 9:
         return None
     return int(words[0]), tuple(int(word, 16) for word in words[1:7])
@@ -213,7 +216,7 @@ def task_count(uid: int) -> int:
 
 def sysctl(name: str) -> str | None:
     """/proc/sys by dotted name (``kernel.yama.ptrace_scope``), stripped; None if this kernel has it not."""
-    text = _read("/proc/sys/" + name.replace(".", "/"))
+    text = read_text("/proc/sys/" + name.replace(".", "/"))
     return None if text is None else text.strip()
 
 
