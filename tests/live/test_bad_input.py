@@ -157,6 +157,12 @@ LINES: dict[str, Line] = {
     "unknown short option": line("-x", "true", told=("unknown option '-x'",)),
     "an option of strace": line("-e", "trace=open", "true", told=("unknown option '-e'; did you mean --trace?",)),
     "a set that strace does not have": line("--trace", "%fiel", "true", told=("unknown set '%fiel'; did you mean '%file'?", "%desc")),
+    "a trace without ptrace": line("--trace", "all", "--no-ptrace", "true", told=("--trace needs what --no-ptrace leaves out",)),
+    "addresses without a report": line(
+        "--connect", "127.0.0.1:9", "--no-report", "true", told=("--connect: addresses are decided by a supervisor", "leave reporting on")
+    ),
+    "a trace without a report": line("--trace", "all", "--no-report", "true", told=("--trace needs what --no-report leaves out",)),
+    "a trace of who may trace": line("--trace", "all", "--allow", "ptrace", "true", told=("the policy allows ptrace", "put --deny ptrace")),
     "no value before the command": line("--trace", "--", "true", told=("--trace needs a value: --trace CALLS",)),
     "an option without its value": line("--allow", told=("--allow needs a value: --allow RULE",)),
     "a value for a switch": line("--no-report=1", "true", told=("--no-report takes no value",)),

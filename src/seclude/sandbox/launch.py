@@ -116,6 +116,9 @@ def refuse_without_supervisor(job: Job, plain: Plain, why: str) -> None:
     """Raise `PolicyError` where the policy has notify or trace actions, which nobody would answer."""
     if job.supervision.get("engine") != "ptrace" and plain.returns(USER_NOTIF, TRACE):
         handled = job.supervision.keys() & {"handlers", "remote"}
+        granted = [f"--{option}" for option in ("connect", "bind") if job.supervision.get(option)]
+        if granted:
+            raise PolicyError(f"{' and '.join(granted)}: addresses are decided by a supervisor, but {why}", "leave reporting on")
         raise PolicyError(
             f"the policy has notify or trace actions, which need a supervisor, but {why}",
             "try --engine ptrace, which needs no listener" if handled else "use errno instead, or leave reporting on",

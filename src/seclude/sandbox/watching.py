@@ -32,6 +32,19 @@ __all__ = ["Watching"]
 _CALLERS = 8  # that are named of a denied call
 
 
+def _untraced(job: Job, run: Run) -> UsageError:
+    """Why a run cannot be traced."""
+    if not job.report or not job.ptrace:
+        left = "--no-ptrace" if job.report else "--no-report"
+        return UsageError(f"--trace needs what {left} leaves out", "leave out one of them")
+    if any(note.startswith("the policy allows ptrace") for note in run.notes):
+        return UsageError(
+            "--trace: the policy allows ptrace, and a thread has one tracer at most",
+            "put --deny ptrace before other rules, unless the program traces others",
+        )
+    return UsageError("--trace needs what this machine leaves out: " + "; ".join(run.notes), "see: seclude doctor")
+
+
 class Watched(Record):
     """A record that tells what it is given."""
 
@@ -115,8 +128,7 @@ class Watching:
         from seclude.supervise.tracer_output import Output
 
         if not run.trace or not run.report:
-            what = "--no-ptrace" if not run.trace else "--no-report"
-            raise UsageError(f"--trace needs what {what} or the machine leaves out", "see the notes, and: seclude doctor")
+            raise _untraced(job, run)
         name = wanted.get("trace_file")
         fd = 2
         if name is not None:
