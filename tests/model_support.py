@@ -6,7 +6,7 @@ from seclude.abi import arch
 from seclude.bpf.program import Program
 from seclude.model import uapi
 
-__all__ = ["ALLOW", "X86_64", "always", "of", "ready"]
+__all__ = ["ALLOW", "X86_64", "always", "of", "ready", "result"]
 
 X86_64 = arch("x86_64")
 ALLOW = uapi.SECCOMP_RET_ALLOW
@@ -32,3 +32,10 @@ def ready(kernel, comm="target", **options):
     task = kernel.process(comm, **options)
     task.no_new_privs = True
     return task
+
+
+def result(actor):
+    """What the last call of an actor came to: its value, or the state it was left in."""
+    if not actor.done:
+        return "never made"
+    return actor.last.value if actor.last.state == "returned" else actor.last.state

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from model_support import X86_64, of
+from model_support import X86_64, of, result
 from seclude.model import explore, sample, uapi
 from seclude.model.protocol import Modelled
 from seclude.model.scenario import Scenario, Step
@@ -24,10 +24,19 @@ KILLABLE = uapi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 GOOD, EVIL = b"/tmp/good\0", b"/etc/evil\0"
 
 
-def result(actor):
-    if not actor.done:
-        return "never made"
-    return actor.last.value if actor.last.state == "returned" else actor.last.state
+def supervise(kernel, listener, one, record):
+    """The notify engine with one handler, until nobody is left under the filter."""
+    router = Router([one], [X86_64], gives=GIVES, engine="notify")
+    attendant = Attendant(kernel, listener.fd, router, record)
+    try:
+        while kernel.readable(listener.fd):
+            notification = kernel.receive(listener.fd)
+            if notification is not None:
+                chain = router.find(notification.arch, notification.nr)
+                assert chain is not None
+                attendant.attend(notification, chain)
+    finally:
+        attendant.close()
 
 
 def attended(function, *others, call="mkdir", may=(Allow, Deny), how="restart"):
@@ -45,20 +54,7 @@ def attended(function, *others, call="mkdir", may=(Allow, Deny), how="restart"):
     for number, other in enumerate(others):
         s.actor(f"other {number}", other(s, target))
 
-    def supervise():
-        router = Router([one], [X86_64], gives=GIVES, engine="notify")
-        attendant = Attendant(kernel, listener.fd, router, record)
-        try:
-            while kernel.readable(listener.fd):
-                notification = kernel.receive(listener.fd)
-                if notification is not None:
-                    chain = router.find(notification.arch, notification.nr)
-                    assert chain is not None
-                    attendant.attend(notification, chain)
-        finally:
-            attendant.close()
-
-    s.main = supervise
+    s.main = lambda: supervise(kernel, listener, one, record)
     s.outcome = lambda: (result(made), sum(denial.count for denial in record.denials))
     s.check = lambda: awake(made)
     return s
@@ -212,20 +208,7 @@ def test_two_targets_get_their_own_answers_and_the_death_of_one_is_nothing_to_th
         b = s.actor("other", s.calls(other, "mkdir", 22))
         s.actor("somebody", s.signals(other, uapi.SIGKILL))
 
-        def supervise():
-            router = Router([one], [X86_64], gives=GIVES, engine="notify")
-            attendant = Attendant(kernel, listener.fd, router, Record())
-            try:
-                while kernel.readable(listener.fd):
-                    notification = kernel.receive(listener.fd)
-                    if notification is not None:
-                        chain = router.find(notification.arch, notification.nr)
-                        assert chain is not None
-                        attendant.attend(notification, chain)
-            finally:
-                attendant.close()
-
-        s.main = supervise
+        s.main = lambda: supervise(kernel, listener, one, Record())
         s.outcome = lambda: (result(a), result(b))
         return s
 

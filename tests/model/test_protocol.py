@@ -7,7 +7,7 @@ import doctest
 import pytest
 
 import seclude.model.protocol
-from model_support import of
+from model_support import of, result
 from seclude.model import explore, uapi
 from seclude.model.protocol import Modelled
 from seclude.model.scenario import Scenario
@@ -44,12 +44,6 @@ def supervised(flags, how, signal, version="6.18", policy=DENY):
     s.outcome = lambda: (result(made), sum(one.count for one in record.denials))
     s.check = lambda: answered(made)
     return s
-
-
-def result(actor):
-    if not actor.done:
-        return "never made"
-    return actor.last.value if actor.last.state == "returned" else actor.last.state
 
 
 def answered(actor):
