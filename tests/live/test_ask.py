@@ -386,3 +386,24 @@ def test_answered_from_another_terminal():
             assert b"wants to make a socket (AF_INET)" in shown
             assert other.wait(support.PATIENCE) == 0
         assert not os.path.exists(name)
+
+
+def test_answers_are_not_written_where_a_target_leads_them():
+    """A target that may write where they are kept puts a link to another file in their place."""
+    code = (
+        "import os, socket\nos.path.exists('kept.seclude') and os.unlink('kept.seclude')\nos.symlink('precious.seclude', 'kept.seclude')\n"
+    )
+    for before in (None, "include container\n"):
+        with place() as where:
+            precious = where / "precious.seclude"
+            precious.write_text("include container\n")
+            if before is not None:
+                (where / "kept.seclude").write_text(before)
+            somebody = Answerer(where, lambda question: [{"answer": "allow-always"}])
+            done = support.seclude(
+                "run", "--ask-via", somebody.name, "--ask-save", "./kept.seclude", "--", sys.executable, "-c", code + "socket.socket()", cwd=where
+            )  # fmt: skip
+            somebody.done()
+            assert precious.read_text() == "include container\n", str(done)
+            assert len(somebody.questions) == 1
+            assert "the answer holds for this run only" in done.stderr

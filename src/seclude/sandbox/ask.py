@@ -229,8 +229,10 @@ class Asking:
         return out
 
     def close(self) -> None:
-        """Let go of the channel."""
+        """Let go of the channel, and of the file."""
         self._channel.close()
+        if self.file is not None:
+            self.file.close()
 
 
 def _denied(outcome: Outcome, reason: str) -> Verdict:
