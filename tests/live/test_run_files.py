@@ -468,6 +468,29 @@ def test_a_glob_grants_what_it_matches(place):
     assert [denial["call"] for denial in ran.denials if denial["call"].startswith("mkdir")] == ["mkdir"]
 
 
+@pytest.mark.parametrize("nobody", who())
+def test_a_file_that_is_granted_before_it_is_there_can_be_made(place, nobody):
+    script = "cd work; echo one > new; cat new; rm new; mkdir new; echo two > new/list; cat new/list; echo x > other; cat ../secret/file"
+    ran = sh(f"cd {place}; {script}", "--write", f"{place}/work/new", nobody=nobody)
+    assert ran.done.stdout == "one\ntwo\n", str(ran.done)
+    suggested = {denial["suggestion"] for denial in ran.denials}
+    assert {f"--read {place}/secret/file", f"--write {place}/work/other"} <= suggested, str(ran.denials)
+    assert not (place / "work" / "other").exists()
+
+
+def test_what_is_missing_of_the_runtime_set_opens_nothing_above_it(place):
+    ran = sh(f"cat {place}/secret/file", "--write", f"{place}/work/new/and/newer")
+    assert ran.done.stdout == ""
+    done = support.seclude("run", "--no-report", "--write", f"{place}/work", "--", "cat", f"{place}/secret/file")
+    assert done.stdout == "", str(done)
+
+
+def test_without_a_supervisor_what_is_not_there_cannot_be_granted(place):
+    done = support.seclude("run", "--no-report", "--write", "new", "--", "true", cwd=str(place))
+    assert done.status == 125
+    assert "new: there is no such file or directory, and what is to be made needs a supervisor" in done.stderr
+
+
 def test_from_python(place):
     done = support.run_python(
         """

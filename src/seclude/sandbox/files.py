@@ -126,12 +126,16 @@ def _hides_sockets(hide: Iterable[bytes]) -> bool:
         return False
     rules = rules_of({"hide": hide})
     try:
-        with open("/proc/net/unix", "rb") as table:  # proc_net(5): the path is the eighth word, and ends the line; abstract names begin with @
+        with open(
+            "/proc/net/unix", "rb"
+        ) as table:  # proc_net(5): the path is the eighth word, and ends the line; abstract names begin with @
             bound = [words[7] for words in (line.rstrip(b"\n").split(None, 7) for line in table) if len(words) == 8]
     except OSError:
         return True
     plain = [pattern.text for pattern in rules.hide if not is_glob(pattern.text)]
-    return any(path.startswith(b"/") and rules.hidden_by(os.path.realpath(path)) is not None for path in bound) or any(map(_is_socket, plain))
+    return any(path.startswith(b"/") and rules.hidden_by(os.path.realpath(path)) is not None for path in bound) or any(
+        map(_is_socket, plain)
+    )
 
 
 def _is_socket(path: bytes) -> bool:
@@ -231,7 +235,8 @@ def domain(supervision: Mapping[str, Any], program: bytes, *, alone: bool = Fals
     """What Landlock holds the target to, beside the broker: what it executes, since execve is not the broker's; and, should a call ever get past it,
     the files. None where the kernel has no Landlock. Raises `KernelError`.
 
-    A glob cannot be said there: what it starts from may be read, as far as Landlock is asked, and nothing of it executed. Neither can an exception: of a
+    A glob cannot be said there: what it starts from may be read, as far as Landlock is asked, and nothing of it executed. The same goes for the directory of a
+    file that is to be made. Neither can an exception: of a
     directory in which something is hidden by its name, everything else that is there now may be executed, by name.
 
     ``scoped``: signals and abstract sockets are kept inside as well. ``alone``: there is no broker, so what only that can do is refused (`UsageError`), and /proc is open for reading as a whole.
@@ -248,6 +253,7 @@ def domain(supervision: Mapping[str, Any], program: bytes, *, alone: bool = Fals
             raise KernelError("this kernel has no Landlock, and without it files are held by a supervisor only", "leave out --no-report")
         return None
     hidden = [pattern.text for pattern in rules.hide if not is_glob(pattern.text)]
+    to_make = {_resolved(path, set()) for path in supervision.get("write", ()) if not is_glob(path)}  # of the runtime set nothing is
     try:
         if alone and supervision.get("runtime", True):
             _allow(made, b"/proc", landlock.READ)
@@ -255,7 +261,7 @@ def domain(supervision: Mapping[str, Any], program: bytes, *, alone: bool = Fals
             for path in paths:
                 if path.startswith(b"/proc/"):
                     continue  # its own files there are opened by the broker alone
-                _allow(made, literal_prefix(path)[0], access)
+                _allow(made, _there_yet(path, alone=alone) if path in to_make else literal_prefix(path)[0], access)
                 if not is_glob(path):
                     for beneath in _without(path, hidden):
                         _allow(made, beneath, landlock.EXECUTE)
@@ -263,6 +269,19 @@ def domain(supervision: Mapping[str, Any], program: bytes, *, alone: bool = Fals
         made.close()
         raise
     return made
+
+
+def _there_yet(path: bytes, *, alone: bool) -> bytes:
+    """The path that is there and leads to ``path``, so that Landlock can be told of it: where that is to be made, the directory it will be in."""
+    there = path
+    while not os.path.lexists(there):
+        if alone:
+            raise UsageError(
+                f"--write {os.fsdecode(path)}: there is no such file or directory, and what is to be made needs a supervisor",
+                "make it first, name its directory, or leave out --no-report",
+            )
+        there = os.path.dirname(there)
+    return there
 
 
 def _without(path: bytes, hidden: list[bytes]) -> Iterator[bytes]:
