@@ -7,6 +7,7 @@ A compiler works on a stranger's text (it may include any file, and take for eve
 a folder that no submission may open.
 """
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -54,9 +55,11 @@ def command(source: Path, place: Path) -> list[str] | str:
 
 def main() -> None:
     """Judge, and print a table."""
+    if len(sys.argv) not in (1, 3) or not all(map(os.path.isdir, sys.argv[1:])):
+        sys.exit("usage: judge.py [SUBMISSIONS CASES], two directories")
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        submissions, cases = map(Path, sys.argv[1:3]) if len(sys.argv) == 3 else demonstration(place)
+        submissions, cases = map(Path, sys.argv[1:3]) if len(sys.argv) > 1 else demonstration(place)
         build = place / "build"
         build.mkdir()
         print(f"{'submission':20}  {'verdict':16} {'passed':>6}  {'cpu':>7}  {'memory':>8}")

@@ -68,8 +68,15 @@ def run(source: str, inputs: dict[str, bytes]) -> dict[str, Any]:
 def main(words: list[str]) -> None:
     """A file, or the demonstration."""
     if words:
-        inputs = {name: Path(path).read_bytes() for name, _, path in (word.partition("=") for word in words[1:])}
-        print(json.dumps(run(Path(words[0]).read_text(), inputs), default=str, indent=2))
+        pairs = [word.partition("=")[::2] for word in words[1:]]
+        wrong = [name for name, path in pairs if not path or name in ("", ".", "..") or "/" in name]
+        if wrong:
+            sys.exit(f"{wrong[0]!r}: expected NAME=FILE, and a name of one part")
+        try:
+            source, inputs = Path(words[0]).read_text(), {name: Path(path).read_bytes() for name, path in pairs}
+        except (OSError, UnicodeDecodeError) as error:
+            sys.exit(str(error))
+        print(json.dumps(run(source, inputs), default=str, indent=2))
         return
     for name, source in DEMONSTRATION.items():
         print(f"{name}: {json.dumps(run(source, {'prices.csv': PRICES}), default=str)}")

@@ -145,6 +145,25 @@ def test_model_written_code_of_a_file(tmp_path):
     assert json.loads(example("run_model_code.py", tmp_path / "code.py", f"in.txt={tmp_path / 'words'}"))["result"] == ["a", "b"]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("run_model_code.py", "nothere.py"), "No such file or directory: 'nothere.py'"),
+        (("run_model_code.py", "{code}", "in.txt"), "'in.txt': expected NAME=FILE"),
+        (("run_model_code.py", "{code}", "../out={code}"), "'../out': expected NAME=FILE, and a name of one part"),
+        (("judge.py", "nothere", "nothere"), "usage: judge.py"),
+        (("judge.py", "one"), "usage: judge.py"),
+    ],
+)
+def test_what_an_example_cannot_read_is_said_in_a_line(tmp_path, words, said):
+    (tmp_path / "code.py").write_text("result = 1\n")
+    name, *rest = (word.format(code=tmp_path / "code.py") for word in words)
+    done = run([sys.executable, str(EXAMPLES / name), *rest], cwd=tmp_path)
+    assert done.status == 1
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1, str(done)
+
+
 def test_confined_service():
     first, *rest = example("confined_service.py").splitlines()
     assert first.startswith("confined: ")

@@ -277,6 +277,10 @@ def test_only_failures_and_a_table():
     _, lines = ours("/bin/true", options=("--trace", "all", "--trace-count"))
     assert lines[0].split()[-1] == "syscall"
     assert lines[-1].endswith(" total")
+    _, lines = ours("/bin/cat", "/nonexistent", options=("--trace", "all", "--trace-count", "--trace-failed"))
+    counted = [line.split() for line in lines[2:-2]]
+    assert "openat" in [row[-1] for row in counted]
+    assert all(len(row) == 6 and row[3] == row[4] for row in counted), lines  # as many errors as calls
 
 
 def test_a_reader_of_more_bytes_sees_more():

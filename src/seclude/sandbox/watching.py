@@ -146,7 +146,7 @@ class Watching:
         if wanted.get("trace_count"):
             from seclude.supervise.tracer_counts import Counts
 
-            counts = Counts()
+            counts = Counts(failed=bool(wanted.get("trace_failed")))
         return Tracer(run.kernel, self.output, shown, failed=bool(wanted.get("trace_failed")), counts=counts, limit=int(size))
 
     def program(self, artifact: Artifact, program: bytes) -> bytes:

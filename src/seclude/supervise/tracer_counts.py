@@ -12,11 +12,12 @@ __all__ = ["Counts"]
 
 
 class Counts:
-    """What was counted: for each call ``[nanoseconds, calls, errors]``."""
+    """What was counted: for each call ``[nanoseconds, calls, errors]``. ``failed``: of calls that failed only."""
 
-    __slots__ = ("_began", "_found")
+    __slots__ = ("_began", "_failed", "_found")
 
-    def __init__(self) -> None:
+    def __init__(self, *, failed: bool = False) -> None:
+        self._failed = failed
         self._found: dict[str, list[int]] = {}
         self._began: dict[int, int] = {}
 
@@ -27,6 +28,8 @@ class Counts:
     def end(self, tid: int, name: str, failed: bool) -> None:
         """It is over. One that was not begun here (a denied one) took no time."""
         began = self._began.pop(tid, None)
+        if self._failed and not failed:
+            return
         entry = self._found.get(name)
         if entry is None:
             entry = self._found[name] = [0, 0, 0]
