@@ -7,7 +7,7 @@ import errno
 import pytest
 
 import seclude.cli.doctor
-from seclude.cli.main import main
+from seclude.cli.main import COMMANDS, main
 from seclude.errors import KernelError, printable
 
 
@@ -85,3 +85,12 @@ def test_interrupted(raising):
 )
 def test_printable(text, shown):
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_fits_a_terminal(capsys, name):
+    """A hundred columns, but for lines of the assembly language, which are what they are."""
+    assert main([name, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"usage: seclude {name}")
+    assert [line for line in out.splitlines() if len(line) > 100] == [] or name == "asm"

@@ -157,6 +157,8 @@ LINES: dict[str, Line] = {
     "unknown short option": line("-x", "true", told=("unknown option '-x'",)),
     "an option of strace": line("-e", "trace=open", "true", told=("unknown option '-e'; did you mean --trace?",)),
     "a set that strace does not have": line("--trace", "%fiel", "true", told=("unknown set '%fiel'; did you mean '%file'?", "%desc")),
+    "a log without a name": line("--log", "", "true", told=("--log '' names no file",)),
+    "a trace into no file": line("--trace", "all", "--trace-file", "", "true", told=("--trace-file '' names no file",)),
     "a trace without ptrace": line("--trace", "all", "--no-ptrace", "true", told=("--trace needs what --no-ptrace leaves out",)),
     "addresses without a report": line(
         "--connect", "127.0.0.1:9", "--no-report", "true", told=("--connect: addresses are decided by a supervisor", "leave reporting on")

@@ -32,7 +32,7 @@ COMMAND = Command(
     ),
     epilog="""
 what --optimize-for means:
-  blend     calls that the kernel's bitmap skips (plainly allowed ones, since Linux 5.11) weigh a tenth
+  blend     calls that the kernel's bitmap skips (plainly allowed, since Linux 5.11) weigh a tenth
   bitmap    they weigh next to nothing
   profile   every call weighs what --weights says
   uniform   every permitted call weighs the same

@@ -20,7 +20,9 @@ COMMAND = Command(
     epilog="""
 A, B: a policy's file, a preset's name, a raw BPF filter, assembly or a listing of one, a compiled policy, or - (standard input)
 
-+  B permits more than A      -  B permits less      ~  both let it through, or both stop it, with another answer
++  B permits more than A
+-  B permits less
+~  both let it through, or both stop it, with another answer
 
 exit codes: 0 the two mean the same, 1 they differ, 125 an input that cannot be read, or usage
 """,

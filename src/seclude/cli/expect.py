@@ -34,8 +34,8 @@ A file:
     [[expect]]
     call = "socket"
     args = { domain = "AF_VSOCK" }    # or a list: ["AF_VSOCK", "SOCK_STREAM", 0]
-    action = "errno(EPERM)"           # allow, log, errno, errno(E), trap(n), trace(n), notify, kill_thread, kill_process;
-    why = "no way to the host"        #   or a class: permit, deny, kill, undecided
+    action = "errno(EPERM)"           # allow, log, errno, errno(E), trap(n), trace(n), notify,
+    why = "no way to the host"        # kill_thread, kill_process; or permit, deny, kill, undecided
 
 exit codes: 0 everything as expected, 1 something is not, 125 an input that cannot be read, or usage
 """,

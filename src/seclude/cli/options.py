@@ -11,6 +11,9 @@ from seclude.errors import UsageError, nearest
 
 __all__ = ["Arguments", "Command", "Option"]
 
+#: columns of a help text
+_WIDTH = 100
+
 
 class Option:
     """One option. ``metavar`` "" makes it a switch; ``many`` collects repeated values into a list; ``choices`` limits it."""
@@ -134,9 +137,9 @@ class Command:
         """The text of ``--help``: usage, summary, options aligned, epilog."""
         rows = [(", ".join(o.flags) + (f" {o.metavar}" if o.metavar else ""), o.help + _notes(o)) for o in self.options]
         width = min(30, max(len(left) for left, _ in rows))
-        lines = [f"usage: seclude {self.usage}", "", self.summary, "", "options:"]
+        lines = [f"usage: seclude {self.usage}", "", *_wrap(self.summary, _WIDTH), "", "options:"]
         for left, right in rows:
-            wrapped = _wrap(right, 96 - width)
+            wrapped = _wrap(right, _WIDTH - 4 - width)
             if len(left) > width:
                 lines.append(f"  {left}")
                 lines += [f"  {'':{width}}  {line}" for line in wrapped]
@@ -144,7 +147,7 @@ class Command:
                 lines.append(f"  {left:{width}}  {wrapped[0]}")
                 lines += [f"  {'':{width}}  {line}" for line in wrapped[1:]]
         if self.epilog:
-            lines += ["", self.epilog.strip("\n")]
+            lines += ["", *_fitted(self.epilog.strip("\n"))]
         return "\n".join(lines) + "\n"
 
 
@@ -157,6 +160,24 @@ def _notes(option: Option) -> str:
     if option.many:
         notes.append("repeatable")
     return f" ({'; '.join(notes)})" if notes else ""
+
+
+def _fitted(text: str) -> list[str]:
+    """Lines of running text filled anew to the width, a sentence that ends a line ending it still; what is indented or in columns as it is."""
+    out: list[str] = []
+    running: list[str] = []
+    for line in [*text.split("\n"), None]:
+        if line and line[0] != " " and "  " not in line:
+            running.append(line)
+            if line[-1] not in ".:":
+                continue
+            line = None
+        if running:
+            out += _wrap(" ".join(running), _WIDTH)
+            running = []
+        if line is not None:
+            out.append(line)
+    return out
 
 
 def _wrap(text: str, width: int) -> list[str]:

@@ -25,9 +25,11 @@ COMMAND = Command(
     ),
     epilog="""
 list           presets and groups of calls, one line each
-show NAME      a preset as it is written; @GROUP: what the group is for and its calls; FILE: the policy as Seclude reads it
-check FILE     read each policy (a preset's name does too) and say what is wrong or worth knowing: faults of syntax, names
-               and types, calls that no architecture has, rules that can never decide
+show NAME      a preset as it is written; @GROUP: what the group is for and its calls;
+               FILE: the policy as Seclude reads it
+check FILE     read each policy (a preset's name does too) and say what is wrong or worth knowing:
+               faults of syntax, names and types, calls that no architecture has,
+               rules that can never decide
 
 exit codes: 0 all is well (notes and warnings do not count), 1 check found faults, 125 a file that cannot be read, or usage
 """,

@@ -225,6 +225,9 @@ def _watch(arguments: Arguments) -> dict[str, Any]:
     options: dict[str, Any] = {name: arguments.text(name) for name in ("trace_file", "log", "log_size", "log_keep")}
     options |= {name: True for name in ("trace_failed", "trace_count", "where") if arguments.flag(name)}
     out = {name: value for name, value in options.items() if value is not None}
+    for name in ("trace_file", "log"):
+        if out.get(name) == "":
+            raise UsageError(f"seclude run: --{name.replace('_', '-')} '' names no file")
     trace = arguments.text("trace")
     if trace is not None:
         out["trace"], out["trace_size"] = trace, arguments.text("trace_size")
