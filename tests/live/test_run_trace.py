@@ -283,6 +283,12 @@ def test_only_failures_and_a_table():
     assert all(len(row) == 6 and row[3] == row[4] for row in counted), lines  # as many errors as calls
 
 
+def test_what_could_not_be_written_is_said():
+    done = support.seclude("run", "--trace", "openat", "--trace-file", "/dev/full", "--", "/bin/true")
+    assert done.status == 0, str(done)
+    assert re.search(r"note: \d+ characters of the trace could not be written", done.stderr), str(done)
+
+
 def test_a_reader_of_more_bytes_sees_more():
     _, lines = ours("/bin/echo", "x" * 60, options=("--trace", "write", "--trace-size", "100"))
     assert lines[0] == f'write(1, "{"x" * 60}\\n", 61) = 61'

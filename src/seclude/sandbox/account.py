@@ -60,7 +60,7 @@ def result_of(run: Run, ended_by: str) -> Result:
         run.supervision.finish(result)
     if run.watching is not None:
         run.watching.finish(result)
-    result.notes = [*run.notes, *run.plan.notes]
+    result.notes += [*run.notes, *run.plan.notes]  # after what was lost
     return result
 
 
