@@ -355,3 +355,13 @@ def test_groups_and_architectures():
     assert router.find(arch("aarch64").token, arch("aarch64").number("connect")) is not None  # type: ignore[arg-type]
     assert router.find(HERE.token, HERE.number("open")) is not None  # type: ignore[arg-type]
     assert router.find(HERE.token, HERE.number("read")) is None  # type: ignore[arg-type]
+
+
+def test_a_handler_that_takes_no_call_is_blamed_itself(engine):
+    @handler("chdir")
+    def decide():
+        raise AssertionError
+
+    (reason,) = engine(decide).ask("chdir", 0x1000).finish().reasons
+    assert "takes 0 positional arguments but 1 was given" in reason
+    assert "router.py" not in reason

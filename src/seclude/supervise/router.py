@@ -278,7 +278,7 @@ def _raised(one: Handler, error: BaseException) -> Decided:
 def _text(error: BaseException) -> str:
     """``ValueError: text (file.py:12)``: the line is the last one of the traceback, where it was raised."""
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    traceback = error.__traceback__
+    traceback = error.__traceback__.tb_next if error.__traceback__ is not None else None  # the first is the router's own
     place = ""
     while traceback is not None:
         place = f" ({os.path.basename(traceback.tb_frame.f_code.co_filename)}:{traceback.tb_lineno})"
