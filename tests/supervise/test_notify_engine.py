@@ -358,7 +358,7 @@ def test_groups_and_architectures():
 
 
 def test_a_handler_that_takes_no_call_is_blamed_itself(engine):
-    @handler("chdir")
+    @handler("chdir")  # type: ignore[arg-type]
     def decide():
         raise AssertionError
 
