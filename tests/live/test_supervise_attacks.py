@@ -381,3 +381,27 @@ int main(int argc, char **argv) {
 def test_a_file_is_not_made_longer_than_its_maker_may(place):
     done = attack(place, victim(LONG), place[0] / "file", options=("--write", place[0]))
     assert done.stdout == f"{errno.EFBIG} 0 1000\n", str(done)
+
+
+DEVICE = r"""
+int main(int argc, char **argv) {
+    struct stat status;
+    int result[8], at = 0;
+    stat("/dev/null", &status);
+    /* all of it harmless, should it be done after all */
+    result[at++] = chmod("/dev/null", status.st_mode & 07777);
+    result[at++] = fchmod(open("/dev/null", O_RDWR), status.st_mode & 07777);
+    result[at++] = chown("/dev/null", status.st_uid, status.st_gid);
+    result[at++] = utimensat(AT_FDCWD, "/dev/null", (struct timespec[2]){status.st_atim, status.st_mtim}, 0);
+    result[at++] = syscall(SYS_renameat2, AT_FDCWD, "/dev/null", AT_FDCWD, "/dev/zero", 1);
+    for (int one = 0; one < at; one++) printf("%d ", result[one]);
+    printf("%d\n", open("/dev/null", O_WRONLY) >= 0);
+    return 0;
+}
+"""
+
+
+def test_devices_that_everybody_writes_to_are_changed_by_nobody(place):
+    """Granted to every run, /dev/null is not its to close for others, which root could otherwise."""
+    done = attack(place, victim(DEVICE), options=("--write", place[0], "--connect", "127.0.0.1:1"))
+    assert done.stdout == "-1 -1 -1 -1 -1 1\n", str(done)

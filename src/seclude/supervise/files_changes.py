@@ -2,8 +2,8 @@
 
 Names are changed in the directory that was pinned and judged, whatever its own name is meanwhile; everything else on the handle of the file itself.
 
-What differs from the kernel's own doing: devices are never made; a directory in which something is hidden cannot be renamed to where that would not be; what was granted
-by itself (and not by a directory above) is not renamed and not removed where it is a directory.
+What differs from the kernel's own doing: devices are never made nor changed, nor removed where they are granted by themselves; a directory in which something is hidden
+cannot be renamed to where that would not be; what was granted by itself (and not by a directory above) is not renamed and not removed where it is a directory.
 """
 
 from __future__ import annotations
@@ -47,6 +47,9 @@ __all__ = [
 
 _RENAME_NOREPLACE, _RENAME_EXCHANGE = 1, 2
 _XATTR_MOST = 65536  # XATTR_SIZE_MAX, XATTR_LIST_MAX (linux/limits.h)
+#: what is written to /dev/null is nobody's; the device itself is everybody's
+_DEVICES = (stat.S_IFCHR, stat.S_IFBLK)
+_NO_DEVICES = "a supervisor changes no devices for its target, nor their names"
 _NAME_MOST = 256  # XATTR_NAME_MAX and its NUL
 
 
@@ -68,6 +71,8 @@ def _place(act: Act, dirfd: int, path: bytes, base: int | None = None) -> Missin
     if place.proc:
         raise Refused(place.whole, PASS, WRITE, "nothing is made or removed in a /proc")
     act.require(place.whole, WRITE)
+    if _is_grant(act, place) and _kind(place) in _DEVICES:
+        raise Refused(place.whole, WRITE, WRITE, _NO_DEVICES)
     return place
 
 
@@ -125,10 +130,15 @@ def move(act: Act, from_fd: int, source: bytes, to_fd: int, target: bytes, flags
 
 
 def _is_directory(place: Missing) -> bool:
+    return _kind(place) == stat.S_IFDIR
+
+
+def _kind(place: Missing) -> int:
+    """The type of what has the name now; 0 where nothing has."""
     try:
-        return stat.S_ISDIR(os.stat(place.name, dir_fd=place.handle, follow_symlinks=False).st_mode)
+        return stat.S_IFMT(os.stat(place.name, dir_fd=place.handle, follow_symlinks=False).st_mode)
     except OSError:
-        return False
+        return 0
 
 
 def add_name(act: Act, from_fd: int, source: bytes, to_fd: int, target: bytes, flags: int) -> Outcome:
@@ -169,6 +179,8 @@ def _changed(act: Act, dirfd: int, path: bytes | None, flags: int) -> Found:
     else:
         found = act.locate(dirfd, path or (b"." if flags & AT_EMPTY_PATH else b""), follow=not flags & AT_SYMLINK_NOFOLLOW)
     act.require_found(found, WRITE)
+    if found.kind in _DEVICES:
+        raise Refused(found.path, WRITE, WRITE, _NO_DEVICES)
     return found
 
 
