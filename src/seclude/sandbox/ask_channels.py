@@ -70,12 +70,9 @@ def prompt(question: Question, timeout: float) -> str:
     ]
     rules = question.rules[:2]
     if rules:
-        lines.append(
-            "  [a] always allow "
-            + rules[0]
-            + (f"   [A] always allow {rules[1]}" if len(rules) > 1 else "")
-            + f"   [d] always deny {rules[0]}"
-        )
+        # Two lines, so that a terminal of 80 columns breaks no word of most.
+        lines.append(f"  [a] always allow {rules[0]}" + (f"   [A] always allow {rules[1]}" if len(rules) > 1 else ""))
+        lines.append(f"  [d] always deny {rules[0]}")
     return "\n".join(lines) + f"\n  answer, or it is denied in {timeout:.0f} s: "
 
 
