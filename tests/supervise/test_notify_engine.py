@@ -365,3 +365,33 @@ def test_a_handler_that_takes_no_call_is_blamed_itself(engine):
     (reason,) = engine(decide).ask("chdir", 0x1000).finish().reasons
     assert "takes 0 positional arguments but 1 was given" in reason
     assert "router.py" not in reason
+
+
+def test_an_effect_is_undone_when_the_listener_is_closed_under_it():
+    """The number is another file's by then: every ioctl is ENOTTY, and nobody got the answer."""
+    undone = []
+
+    class Closed(Kernel):
+        gone = False
+
+        def still_waiting(self, listener, id_):
+            if self.gone:
+                raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
+            return True
+
+        def reply(self, listener, id_, *, error=0, value=0):
+            raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
+
+    def perform(call):
+        assert call.waits()
+        call.kernel.gone = True
+        assert not call.waits()
+        return 7
+
+    @handler("getsid", may={Emulate})
+    def decide(call):
+        return Emulate(perform, undo=lambda call, result: undone.append(result))
+
+    made = Engine(decide, kernel=Closed()).ask("getsid").finish()
+    assert undone == [7]
+    assert made.attendant.undone == 1

@@ -78,9 +78,16 @@ class Attendant:
 
     def _call(self, notification: Notification, value: int) -> Call:
         kernel, listener, id_ = self.kernel, self.listener, notification.id
+
+        def waits() -> bool:
+            try:
+                return kernel.still_waiting(listener, id_)
+            except OSError:  # the listener was closed, and with it every call was answered
+                return False
+
         call = Call(
             kernel, notification.pid, notification.arch, notification.nr, notification.ip, notification.args,
-            lambda: kernel.still_waiting(listener, id_), value & 0xFFFF,
+            waits, value & 0xFFFF,
         )  # fmt: skip
         call.id = id_
         return call
@@ -219,7 +226,10 @@ class Attendant:
             if call.written and verdict.value >= 0 and not self._delivered(call):
                 given = self.kernel.reply(self.listener, id_, error=errno.EFAULT) and undo is None
             else:
-                given = self.kernel.reply(self.listener, id_, value=verdict.value)
+                try:
+                    given = self.kernel.reply(self.listener, id_, value=verdict.value)
+                except OSError:  # the listener was closed meanwhile: nobody got the answer
+                    given = False
             if not given and undo is not None:
                 self._undo(undo, call, verdict.value)
         elif isinstance(verdict, Inject):
