@@ -53,8 +53,9 @@ PATIENCE = 10.0  # seconds for killed processes to be gone
 _STATUSES = (
     256  # wait statuses taken in one go: traced processes can make them faster than we take them, and then the clocks must have their turn
 )
-#: how often another thread is let run before a signal is waited for: one whose call was let go on is often at its next by then
-_YIELDS = 2
+#: How often another thread is let run before a signal is waited for: one whose call was let go on is often at its next by then. As long as it takes to
+#: wake a processor that sleeps (50 to 100 µs): who sleeps sooner pays for that at every stop of a thread that runs elsewhere.
+_YIELDS = 60
 _FORWARDED = (csignal.SIGTERM, csignal.SIGHUP, csignal.SIGINT, csignal.SIGQUIT, csignal.SIGUSR1, csignal.SIGUSR2)
 _TERMINAL_STOPS = (csignal.SIGTSTP, csignal.SIGTTIN, csignal.SIGTTOU)
 
