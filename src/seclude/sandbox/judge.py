@@ -192,7 +192,7 @@ class Judge:
                 if stop and not outcome.accepted:
                     return
         except KeyboardInterrupt:
-            work.end(wait=False)  # the runs end with this process
+            work.abandon()  # the runs end with this process
             raise
         finally:
             work.end()
@@ -272,13 +272,19 @@ class _Work:
             self.changed.notify_all()
             return outcome
 
-    def end(self, *, wait: bool = True) -> None:
-        """Take no further task, and wait for the runs that go on."""
+    def end(self) -> None:
+        """Take no further task, and wait for the runs that go on, unless they were abandoned."""
+        if self.over and not self.threads:
+            return
         with self.changed:
             self.over = True
             self.changed.notify_all()
-        while wait and self.threads:
+        while self.threads:
             self.threads.pop().join()
+
+    def abandon(self) -> None:
+        """Take no further task, and wait for nobody. Without the lock: an exception out of a signal may have come just as it was taken, and nobody would give it back."""
+        self.over = True
         self.threads.clear()
 
 
