@@ -18,10 +18,15 @@ __all__ = ["FACTORIES", "bits_of", "descriptors", "polled", "signal_name", "sign
 # --- time
 
 
+def _words(arch: Architecture, count: int, wide: str = "") -> struct.Struct:
+    """So many words of a time: 32 bits each where the architecture has no other, and the call is not one for 64-bit times (``wide``)."""
+    narrow = arch.bits == 32 and arch.name != "x32" and not wide
+    return struct.Struct(f"{order_of(arch)}{count}{'i' if narrow else 'q'}")
+
+
 def _time(arch: Architecture, unit: str, wide: str = "") -> Decode:
     """Timespec (``nsec``) and timeval (``usec``)."""
-    narrow = arch.bits == 32 and arch.name != "x32" and not wide
-    form = struct.Struct(order_of(arch) + ("ii" if narrow else "qq"))
+    form = _words(arch, 2, wide)
 
     def show(view: View, address: int, _: Args) -> str | None:
         raw = view.read(address, form.size)
@@ -44,8 +49,7 @@ def _left_time(arch: Architecture, unit: str, wide: str = "") -> Decode:
 
 
 def _interval(arch: Architecture) -> Decode:
-    narrow = arch.bits == 32 and arch.name != "x32"
-    form = struct.Struct(order_of(arch) + ("4i" if narrow else "4q"))
+    form = _words(arch, 4)
 
     def show(view: View, address: int, _: Args) -> str | None:
         raw = view.read(address, form.size)
@@ -59,8 +63,7 @@ def _interval(arch: Architecture) -> Decode:
 
 def _times(arch: Architecture, unit: str = "nsec", wide: str = "") -> Decode:
     """utimensat: two times, with the names of the two special values."""
-    narrow = arch.bits == 32 and arch.name != "x32" and not wide
-    form = struct.Struct(order_of(arch) + ("4i" if narrow else "4q"))
+    form = _words(arch, 4, wide)
 
     def one(seconds: int, rest: int) -> str:
         if unit == "nsec" and rest in (0x3FFFFFFF, 0x3FFFFFFE):
