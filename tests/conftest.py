@@ -1,8 +1,9 @@
-"""Set-up that every test shares: hypothesis profiles."""
+"""Set-up that every test shares: hypothesis profiles, and signals as a terminal's programs have them."""
 
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -15,3 +16,8 @@ settings.register_profile("dev", settings.get_profile("ci"), derandomize=False, 
 # "soak": new examples for as long as one likes: HYPOTHESIS_PROFILE=soak pytest tests/property
 settings.register_profile("soak", deadline=None, max_examples=20_000, print_blob=True, suppress_health_check=list(HealthCheck))
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+# A shell's background job ignores the first two, nohup the third; what tests start would have that from us.
+for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)

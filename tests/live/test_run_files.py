@@ -396,6 +396,62 @@ def test_without_a_supervisor_what_only_that_can_do_is_refused(option):
     assert "--no-report does without" in done.stderr
 
 
+FIFO_PAIRS = """
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    char text[8];
+    mkfifo("fifo", 0600);
+    for (int n = atoi(argv[1]); n; n--) {
+        if (fork() == 0) { int out = open("fifo", O_WRONLY); _exit(write(out, "through", 7) != 7); }
+        for (volatile int spin = n % 64 * 20000; spin; spin--);
+        int status, in = open("fifo", O_RDONLY);
+        if (in < 0 || read(in, text, 8) != 7 || close(in) || wait(&status) < 0 || status) return 1;
+    }
+    return 7;
+}
+"""
+
+
+@pytest.mark.parametrize("nobody", who())
+def test_who_opens_a_fifo_for_reading_is_there_for_its_writer_from_then_on(place, nobody):
+    pairs = c_program(FIFO_PAIRS)
+    done = support.seclude(
+        "run", "--policy", policy(ALLOW), "--write", f"{place}/work", "--read", pairs, "--chdir", f"{place}/work", "--", pairs, "400", nobody=nobody
+    )
+    assert done.status == 7, str(done)
+
+
+LOCK = """
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    int late = 0, kept = open("lock", O_RDWR | O_CREAT, 0600);
+    for (int n = 1000; n; n--) {
+        int other = open("lock", O_RDONLY);
+        if (kept < 0 || flock(other, LOCK_EX) || close(other)) return 1;
+        late += flock(kept, LOCK_EX | LOCK_NB) != 0;
+        flock(kept, LOCK_UN);
+    }
+    return late ? 2 : 7;
+}
+"""
+
+
+@pytest.mark.parametrize("nobody", who())
+def test_a_descriptor_is_the_targets_alone_when_the_open_returns(place, nobody):
+    locks = c_program(LOCK)
+    done = support.seclude(
+        "run", "--policy", policy(ALLOW), "--write", f"{place}/work", "--read", locks, "--chdir", f"{place}/work", "--", locks, nobody=nobody
+    )
+    assert done.status == 7, str(done)
+
+
 def test_a_lease_holds_nobody_but_who_opens(place):
     code = """
 import fcntl, threading

@@ -256,21 +256,29 @@ class Attendant:
             return
 
     def _inject(self, id_: int, verdict: Inject, decided: Decided, call: Call, value: int) -> Told | None:
+        refused = 0
+        number = None
+        # What is ours to close is closed before the target runs on: what it does next may ask whether anybody has the file open still (flock(2), execve(2),
+        # fifo(7)). What is not to be closed is given together with the answer.
+        first = verdict.close
         try:
-            self.kernel.add_fd(self.listener, id_, verdict.fd, newfd=verdict.newfd, cloexec=verdict.cloexec)
-            return None
+            number = self.kernel.add_fd(self.listener, id_, verdict.fd, newfd=verdict.newfd, cloexec=verdict.cloexec, send=not first)
         except OSError as error:
-            number = error.errno or errno.EPERM
-            # Always answered: a call whose descriptor could not be given would wait for ever.
-            if number == errno.EMFILE:  # the target's own limit
-                self.kernel.reply(self.listener, id_, error=number)
-                return None
-            reason = f"handler {decided.handler} injected descriptor {verdict.fd}: {os.strerror(number)}"
-            if number == errno.EBADF:
-                reason += ": it is not open, was opened with O_PATH, or newfd is beyond the target's limit"
-            return self._give(id_, Decided(Deny(number), decided.handler, reason), call, value)
+            refused = error.errno or errno.EPERM
         finally:
             discard(verdict)
+        # Always answered: a call whose descriptor could not be given would wait for ever.
+        if not refused:
+            if first and number is not None:
+                self.kernel.reply(self.listener, id_, value=number)
+            return None
+        if refused == errno.EMFILE:  # the target's own limit
+            self.kernel.reply(self.listener, id_, error=refused)
+            return None
+        reason = f"handler {decided.handler} injected descriptor {verdict.fd}: {os.strerror(refused)}"
+        if refused == errno.EBADF:
+            reason += ": it is not open, was opened with O_PATH, or newfd is beyond the target's limit"
+        return self._give(id_, Decided(Deny(refused), decided.handler, reason), call, value)
 
     def _kill(self, id_: int, call: Call) -> bool:
         try:

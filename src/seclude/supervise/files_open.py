@@ -88,8 +88,8 @@ def _open_found(act: Act, found: Found, flags: int, mode: int) -> Outcome:
     if found.kind == stat.S_IFIFO and not flags & os.O_NONBLOCK and access != os.O_RDWR:
         from seclude.supervise.files_wait import open_fifo
 
-        end = open_fifo(found.handle, access)
-        return (Inject(end, cloexec=cloexec) if end >= 0 else _waiting(found, access, cloexec, fifo=True)), ()
+        end, ready = open_fifo(found.handle, access)
+        return (Inject(end, cloexec=cloexec) if ready else _waiting(found, access, cloexec, fifo=True, end=end)), ()
     if flags & _TMPFILE == _TMPFILE:
         with act.umask():
             return Inject(os.open(paths.at(found.handle), how | os.O_CLOEXEC, mode & 0o7777), cloexec=cloexec), ()
@@ -99,20 +99,20 @@ def _open_found(act: Act, found: Found, flags: int, mode: int) -> Outcome:
     except BlockingIOError:
         if flags & os.O_NONBLOCK:
             raise
-        return _waiting(found, how, cloexec, fifo=False), ()
+        return _waiting(found, how, cloexec), ()
     if not flags & os.O_NONBLOCK:
         fcntl(opened, F_SETFL, how)
     return Inject(opened, cloexec=cloexec), ()
 
 
-def _waiting(found: Found, how: int, cloexec: bool, *, fifo: bool) -> Emulate:
-    """The rest of an open that has to wait, for a thread that may. It was permitted already: only what it waits for is not there yet."""
-    held = _Held(found.handle)
+def _waiting(found: Found, how: int, cloexec: bool, *, fifo: bool = False, end: int = -1) -> Emulate:
+    """The rest of an open that has to wait, for a thread that may. It was permitted already: only what it waits for is not there yet. ``end`` is taken over."""
+    held = _Held(found.handle, end)
 
     def wait(call: Call) -> Verdict:
         from seclude.supervise.files_wait import await_fifo, await_lease
 
-        return Inject((await_fifo if fifo else await_lease)(call, held.handle, how), cloexec=cloexec)
+        return Inject(await_fifo(call, held.handle, how, held.take()) if fifo else await_lease(call, held.handle, how), cloexec=cloexec)
 
     return Emulate(wait)
 
@@ -122,11 +122,15 @@ _share = Share(4)
 
 
 class _Held:
-    """A copy of a handle that is closed with whoever holds it: a wait that never begins, since its caller is gone, has no end to close it in. Raises OSError."""
+    """A copy of a handle, and an end, that are closed with whoever holds them: a wait that never begins, since its caller is gone, has no end to close them in.
 
-    __slots__ = ("handle",)
+    Raises OSError.
+    """
 
-    def __init__(self, handle: int) -> None:
+    __slots__ = ("_end", "handle")
+
+    def __init__(self, handle: int, end: int) -> None:
+        self._end = end
         self.handle = -1
         if not _share.take(_HELD):
             raise OSError(errno.ENFILE, "")
@@ -136,7 +140,14 @@ class _Held:
             _share.give(_HELD)
             raise
 
+    def take(self) -> int:
+        """The end, which is the caller's to close from now on."""
+        end, self._end = self._end, -1
+        return end
+
     def __del__(self) -> None:
+        if self._end >= 0:
+            os.close(self._end)
         if self.handle >= 0:
             os.close(self.handle)
             _share.give(_HELD)
@@ -160,7 +171,7 @@ def _open_path(act: Act, dirfd: int, path: bytes, flags: int) -> Outcome:
                 paths.at(found.handle), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
             )  # as in `_open_found`: there may be a lease
         except BlockingIOError:
-            return _waiting(found, os.O_RDONLY, cloexec, fifo=False), ()
+            return _waiting(found, os.O_RDONLY, cloexec), ()
         os.set_blocking(opened, True)
         return Inject(opened, cloexec=cloexec), ()
     finally:

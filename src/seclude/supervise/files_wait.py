@@ -6,8 +6,8 @@ open(2) of a FIFO sleeps until somebody opens the other end, which may be never.
 - for reading, it succeeds at once; whether anybody writes is what tee(2) tells, which takes nothing away: 0 where there is no writer, EAGAIN or bytes where there
   is. One that came and went meanwhile shows as POLLHUP, as it would have ended the sleep.
 
-While it waits the end that is held counts as open for others, as that of a sleeping opener would for a reader; a sleeping writer would be seen by a reader outside,
-one of ours only at its next try.
+From its first look on, an end for reading is held, and counts as open for others, as that of a sleeping opener does; a sleeping writer would be seen by a reader
+outside, one of ours only at its next try.
 
 A lease is waited for by trying again (EWOULDBLOCK): the first try has asked its holder to let go.
 
@@ -34,46 +34,48 @@ _SHORTEST, _LONGEST = 0.001, 0.05  # seconds between looks
 _SPLICE_F_NONBLOCK = 2
 
 
-def open_fifo(handle: int, access: int) -> int:
-    """A descriptor of the FIFO, blocking like any, if its other end is open now; else -1. Raises OSError."""
+def open_fifo(handle: int, access: int) -> tuple[int, bool]:
+    """An end of the FIFO, and whether the other one is open now: then it blocks like any. Else it is for `await_fifo`, or -1 for one to write to. Raises OSError."""
     try:
         end = os.open(paths.at(handle), access | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.ENXIO:
-            return -1
+            return -1, False
         raise
     if access == os.O_RDONLY and not _has_writer(end):
-        os.close(end)
-        return -1
+        return end, False
     os.set_blocking(end, True)
-    return end
+    return end, True
 
 
-def await_fifo(call: Call, handle: int, access: int) -> int:
-    """The same, once the other end is open. Raises OSError; `seclude.supervise.call.Gone` where the caller was killed meanwhile."""
+def await_fifo(call: Call, handle: int, access: int, end: int) -> int:
+    """The end that `open_fifo` gave, which this takes over, once the other one is open. Raises OSError; `seclude.supervise.call.Gone` where the caller was killed meanwhile.
+
+    What is open for reading is not closed before the target has it: a writer that found it there would write to nobody (SIGPIPE).
+    """
     from seclude.supervise.call import Gone
 
     pause = _SHORTEST
-    reader = os.open(paths.at(handle), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC) if access == os.O_RDONLY else -1
+    ready = False
     try:
         poll = select.poll()
-        if reader >= 0:
-            poll.register(reader, select.POLLIN)
+        if end >= 0:
+            poll.register(end, select.POLLIN)
         while call.waits():
-            if reader < 0:
-                end = open_fifo(handle, access)
-                if end >= 0:
+            if access != os.O_RDONLY:
+                end, ready = open_fifo(handle, access)
+                if ready:
                     return end
                 time.sleep(pause)
-            elif poll.poll(pause * 1000) or _has_writer(reader):
-                os.set_blocking(reader, True)
-                end, reader = reader, -1
+            elif poll.poll(pause * 1000) or _has_writer(end):
+                os.set_blocking(end, True)
+                ready = True
                 return end
             pause = min(2 * pause, _LONGEST)
         raise Gone
     finally:
-        if reader >= 0:
-            os.close(reader)
+        if end >= 0 and not ready:
+            os.close(end)
 
 
 def await_lease(call: Call, handle: int, how: int) -> int:

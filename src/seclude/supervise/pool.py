@@ -25,7 +25,7 @@ __all__ = ["EventLoop", "Pool"]
 class Pool:
     """At most ``size`` threads, made when there is work and none of them is idle. ``prepare`` runs first in each of them."""
 
-    __slots__ = ("_idle", "_lock", "_prepare", "_queue", "_threads", "size")
+    __slots__ = ("_free", "_lock", "_prepare", "_queue", "_threads", "size")
 
     def __init__(self, size: int = 16, prepare: Callable[[], object] | None = None) -> None:
         self.size = size
@@ -33,7 +33,7 @@ class Pool:
         self._queue: SimpleQueue[tuple[Callable[..., object], tuple[Any, ...]] | None] = SimpleQueue()
         self._lock = _thread.allocate_lock()
         self._threads = 0
-        self._idle = 0
+        self._free = 0  # threads for which nothing was submitted since they finished; less than none: work that waits for a thread
 
     @property
     def threads(self) -> int:
@@ -48,8 +48,10 @@ class Pool:
     def submit(self, function: Callable[..., object], *arguments: Any) -> None:
         """Have ``function(*arguments)`` called by a thread; it deals with its own exceptions. Raises RuntimeError where no thread can be made and none is there."""
         with self._lock:
-            fresh = self._idle <= self._queue.qsize() and self._threads < self.size
+            # Counted here, not where a thread takes it: one that is about to take the last work is not there for this one, which may be what that waits for.
+            fresh = self._free <= 0 and self._threads < self.size
             self._threads += fresh
+            self._free += fresh - 1
         self._queue.put((function, arguments))
         if fresh:
             try:
@@ -57,7 +59,9 @@ class Pool:
             except RuntimeError:
                 with self._lock:
                     self._threads -= 1
+                    self._free -= 1
                     alone = self._threads == 0
+                    self._free += alone
                 if alone:
                     self._queue.get()
                     raise
@@ -66,16 +70,14 @@ class Pool:
         if self._prepare is not None:
             self._prepare()
         while True:
-            with self._lock:
-                self._idle += 1
             work = self._queue.get()
-            with self._lock:
-                self._idle -= 1
             if work is None:
                 break
             function, arguments = work
             function(*arguments)
             del work, function, arguments  # what a call held is let go of before the next one comes
+            with self._lock:
+                self._free += 1
         with self._lock:
             self._threads -= 1
 
