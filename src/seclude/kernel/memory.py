@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["open_memory", "read", "read_at", "read_string", "write"]
 
 _PAGE = os.sysconf("SC_PAGESIZE")
+_HIGHEST = 1 << 8 * ctypes.sizeof(ctypes.c_void_p)
 
 
 class _Vector(ctypes.Structure):
@@ -58,7 +59,7 @@ def read(tid: int, address: int, size: int) -> bytes | None:
     """Up to ``size`` bytes at ``address`` of the thread's memory: fewer where a mapping ends, None where none is readable."""
     if size <= 0:
         return b""
-    if not 0 < address < 1 << 8 * ctypes.sizeof(ctypes.c_void_p):
+    if not 0 < address < _HIGHEST:
         return None
     if size <= _PAGE:  # most are: no new objects for these
         got = _readv(tid, _scratch.local, 1, _scratch.remote(address, size), 1, 0)
@@ -85,6 +86,13 @@ def read(tid: int, address: int, size: int) -> bytes | None:
 def read_string(tid: int, address: int, limit: int = 4096) -> bytes | None:
     """The bytes up to the first NUL, at most ``limit``. Read page by page, so that a string at the end of a mapping is whole."""
     out = b""
+    if 0 < address < _HIGHEST:  # most are short: one read, nothing put together
+        got = _readv(tid, _scratch.local, 1, _scratch.remote(address, min(limit, _PAGE - address % _PAGE, 256)), 1, 0)
+        if got > 0:
+            out = ctypes.string_at(_scratch.at, got)
+            end = out.find(b"\0")
+            if end >= 0:
+                return out[:end]
     while len(out) < limit:
         at = address + len(out)
         piece = read(tid, at, min(limit - len(out), _PAGE - at % _PAGE, 256 if not out else _PAGE))

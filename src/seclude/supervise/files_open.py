@@ -95,7 +95,7 @@ def _open_found(act: Act, found: Found, flags: int, mode: int) -> Outcome:
             return Inject(os.open(paths.at(found.handle), how | os.O_CLOEXEC, mode & 0o7777), cloexec=cloexec), ()
     try:
         # Without blocking, whatever was asked for: a target could take a lease of a file (fcntl(2), F_SETLEASE), and hold its supervisor by opening it.
-        opened = os.open(paths.at(found.handle), how | os.O_NONBLOCK | os.O_CLOEXEC)
+        opened = act.resolver.reopen(found.handle, how | os.O_NONBLOCK)
     except BlockingIOError:
         if flags & os.O_NONBLOCK:
             raise
@@ -167,9 +167,7 @@ def _open_path(act: Act, dirfd: int, path: bytes, flags: int) -> Outcome:
             raise NotADirectoryError(errno.ENOTDIR, "")
         cloexec = bool(flags & os.O_CLOEXEC)
         try:
-            opened = os.open(
-                paths.at(found.handle), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-            )  # as in `_open_found`: there may be a lease
+            opened = act.resolver.reopen(found.handle, os.O_RDONLY | os.O_NONBLOCK)  # as in `_open_found`: there may be a lease
         except BlockingIOError:
             return _waiting(found, os.O_RDONLY, cloexec), ()
         os.set_blocking(opened, True)

@@ -107,13 +107,14 @@ class View:
 class Resolver:
     """Walks for targets. One thread's; it acts as whoever the thread is when asked, so enter the target's identity first (`kernel.identity`)."""
 
-    __slots__ = ("_identity", "_kept", "_pid", "_root", "_user_namespace")
+    __slots__ = ("_handles", "_identity", "_kept", "_pid", "_root", "_user_namespace")
 
     def __init__(self) -> None:
         self._kept: dict[int, tuple[int, int]] = {}
         self._pid = b"%d" % os.getpid()
         self._identity = paths.Identities().of
         self._root = os.open("/", _DIRECTORY)
+        self._handles = os.open("/proc/self/fd", _DIRECTORY)  # held, since the way to it costs as much as what is looked up in it
         self._user_namespace = os.readlink("/proc/self/ns/user")
 
     # -- the target
@@ -167,7 +168,8 @@ class Resolver:
         self._forget_all()
         if self._root >= 0:
             os.close(self._root)
-            self._root = -1
+            os.close(self._handles)
+            self._root = self._handles = -1
 
     def _forget_all(self) -> None:
         for tid in tuple(self._kept):
@@ -183,6 +185,10 @@ class Resolver:
             return os.open("cwd" if dirfd == paths.AT_FDCWD else f"fd/{dirfd}", os.O_PATH | os.O_CLOEXEC, dir_fd=view.proc)
         except FileNotFoundError:
             raise OSError(errno.EBADF if dirfd != paths.AT_FDCWD else errno.ENOENT, "") from None
+
+    def reopen(self, handle: int, flags: int) -> int:
+        """A descriptor of what ``handle`` is of, opened as ``flags`` say. Raises OSError."""
+        return os.open(b"%d" % handle, flags | os.O_CLOEXEC, dir_fd=self._handles)
 
     # -- what is there
 
@@ -239,7 +245,7 @@ class Resolver:
         """``handle`` with its path and status; it is closed where that fails. ``removed``: it may have no name any more."""
         try:
             status = os.fstat(handle)
-            path = paths.handle_path(handle)
+            path = os.readlink(b"%d" % handle, dir_fd=self._handles)
             if path.endswith(_REMOVED) and path.startswith(b"/") and not removed:
                 path = _real_name(path, status)
             return Found(handle, path, status, proc=paths.is_proc(handle, status.st_dev))
