@@ -395,3 +395,34 @@ print(seclude.run(['pwd'], policy=POLICY, cwd='/usr', capture=True).stdout)
 """
     )
     assert out == "run: the current directory cannot be named: No such file or directory\nb'/usr\\n'\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "keywords"),
+    [
+        pytest.param(
+            "--allow mkdir --connect 127.0.0.1:9 --bind unix:/tmp/never --exec true --read /usr --hide /usr/never --trace mkdir",
+            "rules=[('allow', 'mkdir')], connect=['127.0.0.1:9'], bind=['unix:/tmp/never'], programs=['true'], "
+            "read=['/usr'], hide=['/usr/never'], trace='mkdir'",
+            id="granted",
+        ),
+        pytest.param("--read /usr --no-report", "read=['/usr'], report=False", id="unreported"),
+        pytest.param(
+            "--notify mkdir --deny rmdir --handler HANDLER --trace rmdir --engine ptrace",
+            "rules=[('notify', 'mkdir'), ('deny', 'rmdir')], handlers=[handlers.decide], trace='rmdir', engine='ptrace'",
+            id="handled",
+        ),
+    ],
+)
+def test_the_command_line_finds_what_the_library_compiled(tmp_path, words, keywords):
+    (tmp_path / "handlers.py").write_text(
+        "from seclude.supervise import Allow, handler\n@handler('mkdir')\ndef decide(call):\n    return Allow()\n"
+    )
+    env = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    code = f"import sys; sys.path[0:0] = [{str(tmp_path)!r}]; import handlers; print(seclude.run(['true'], policy=POLICY, {keywords}).code)"
+    assert host(code, env=env) == "0\n"
+    (compiled,) = (tmp_path / "cache" / "seclude").glob("*.filter")
+    options = words.replace("HANDLER", f"{tmp_path}/handlers.py:decide").split()
+    done = support.seclude("run", "--policy", policy(ALLOW), *options, "--", "true", env=env)
+    assert done.status == 0, str(done)
+    assert list((tmp_path / "cache" / "seclude").glob("*.filter")) == [compiled]

@@ -98,18 +98,10 @@ def main(arguments: Arguments) -> int:
         raise UsageError("seclude run: --report none and --report-file contradict each other", "leave out one of them")
     rules = [(name, value) for name, value in arguments.ordered if name in ("allow", "deny", "notify")]
     supervision = _supervision(arguments)
-    if arguments.text("trace") is not None:
-        rules.append(("trace", arguments.text("trace") or ""))
-    if "connect" in supervision or "bind" in supervision or "exec" in supervision:
-        from seclude.sandbox.brokers import rules as brokered
+    if supervision:
+        from seclude.sandbox import options
 
-        rules += brokered(supervision)
-    if "read" in supervision or "write" in supervision or "hide" in supervision:
-        from seclude.sandbox.files import policy_rules
-
-        rules += policy_rules(supervision, report=not arguments.flag("no_report"))
-    if supervision.get("engine") == "ptrace":
-        rules.append(("engine", "ptrace"))
+        rules = options.rules(rules, supervision, report=not arguments.flag("no_report"))
     artifact = prepare(_policy(arguments), rules=rules)
     chdir = arguments.text("chdir")
     job = Job(
@@ -187,16 +179,13 @@ def _weaker(arguments: Arguments) -> dict[str, str]:
 def _supervision(arguments: Arguments) -> dict[str, Any]:
     """What is decided while the run happens; empty for most runs, which import nothing for it."""
     out: dict[str, Any] = {}
-    if arguments.all("connect") or arguments.all("bind") or arguments.all("exec"):
-        from seclude.sandbox.brokers import asked as reachable
+    granted = {name: arguments.all(name) for name in ("connect", "bind", "exec", "read", "write", "hide") if arguments.all(name)}
+    if granted:
+        from seclude.sandbox import options
 
-        out |= reachable(arguments.all("connect"), arguments.all("bind"), arguments.all("exec") or None)
-    files = {name: arguments.all(name) for name in ("read", "write", "hide") if arguments.all(name)}
-    if files:
-        from seclude.sandbox.files import asked
-
-        out |= asked(files) | {"runtime": not arguments.flag("no_runtime")}
-    elif arguments.flag("no_runtime"):
+        programs = granted.pop("exec", None)
+        out = options.asked(**granted, programs=programs, runtime=not arguments.flag("no_runtime"))
+    if arguments.flag("no_runtime") and "runtime" not in out:
         raise UsageError("seclude run: --no-runtime without --read or --write closes nothing", "name what it may read")
     if arguments.all("handler"):
         out["handlers"] = arguments.all("handler")

@@ -7,6 +7,7 @@ import sys
 
 from seclude.errors import UsageError
 from seclude.kernel.signals import csignal
+from seclude.sandbox import options
 from seclude.sandbox.limits import Limits
 from seclude.sandbox.prepare import prepare
 from seclude.sandbox.result import Job
@@ -14,7 +15,6 @@ from seclude.sandbox.result import Job
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from typing import Any
 
     from seclude.policy import Policy
     from seclude.sandbox.result import Result
@@ -81,32 +81,18 @@ def run(
     bounds = Limits.read(limits)
     if timeout is not None:
         bounds = bounds.replace(wall=timeout)
-    given, extra = tuple(handlers), list(rules)
+    given = tuple(handlers)
+    supervision = options.asked(connect=connect, bind=bind, programs=programs, read=read, write=write, hide=hide, runtime=runtime)
     if given:
         from seclude.sandbox.supervision import choose
 
-        engine = choose(given, engine)
-        if engine == "ptrace":
-            extra.append(("engine", "ptrace"))
-    brokered: dict[str, Any] = {}
-    if connect or bind or programs is not None:
-        from seclude.sandbox import brokers
-
-        brokered = brokers.asked(connect, bind, programs)
-        extra += brokers.rules(brokered)
-    files = {name: list(paths) for name, paths in (("read", read), ("write", write), ("hide", hide))}
-    if any(files.values()):
-        from seclude.sandbox.files import asked, policy_rules
-
-        brokered |= asked(files) | {"runtime": runtime}
-        extra += policy_rules(brokered, report=report)
-    watch = {"trace": trace, "trace_file": _absolute(trace_file), "log": _absolute(log), "where": where}
-    if any(watch.values()):
-        brokered["watch"] = {name: value for name, value in watch.items() if value}
-    if trace is not None:
-        extra.append(("trace", trace))
-    elif trace_file is not None:
+        supervision["engine"] = engine = choose(given, engine)
+    watch = {"trace": trace, "trace_file": _absolute(trace_file), "log": _absolute(log), "where": where or None}
+    if any(value is not None for value in watch.values()):
+        supervision["watch"] = {name: value for name, value in watch.items() if value is not None}
+    if trace is None and trace_file is not None:
         raise UsageError("run: trace_file= says where to, but not what", 'name calls: trace="openat", or trace="all"')
+    extra = options.rules(rules, supervision, report=report)
     artifact = prepare(policy, rules=extra)
     environment = dict(os.environb) if env is None else {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
     job = Job(
@@ -121,7 +107,7 @@ def run(
         ptrace=ptrace,
         umask=_umask(),
         weaker=dict(weaker or {}),
-        supervision=brokered,
+        supervision=supervision,
         mask=sorted(int(number) for number in csignal.pthread_sigmask(csignal.SIG_BLOCK, ())),
     )
     for word in (*job.argv, *job.environment):
