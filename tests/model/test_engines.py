@@ -103,9 +103,12 @@ def test_an_allow_without_a_look_lets_it_run():
     assert outcomes(lambda: attended(lambda call, fd: Allow())) == {(None, 0)}
 
 
-def test_an_injected_descriptor_comes_with_its_answer_or_not_at_all():
+@pytest.mark.parametrize("closed", [False, True], ids=["in one step", "ours is closed between"])
+def test_an_injected_descriptor_comes_with_its_answer_or_not_at_all(closed, monkeypatch):
+    monkeypatch.setattr("seclude.supervise.attendant.discard", lambda verdict: None)  # the descriptor is the model's
+
     def build(signal, how="restart"):
-        s = attended(lambda call, fd: Inject(fd, close=False), signalled(signal), call="open", may=(Inject,), how=how)
+        s = attended(lambda call, fd: Inject(fd, close=closed), signalled(signal), call="open", may=(Inject,), how=how)
         target = s.kernel.tasks[0]
         s.outcome = lambda: (
             result(s.actors[0]),

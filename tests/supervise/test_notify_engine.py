@@ -32,6 +32,7 @@ class Kernel:
     def __init__(self, memory=b"/etc\0", addfd=None):
         self.memory, self.addfd = memory, addfd
         self.log, self.over, self.killed = [], set(), []
+        self.given = -1
 
     def still_waiting(self, listener, id_):
         return id_ not in self.over
@@ -45,6 +46,9 @@ class Kernel:
         return True
 
     def reply(self, listener, id_, *, error=0, value=0):
+        if self.given >= 0:
+            with pytest.raises(OSError, match="Bad file"):
+                os.fstat(self.given)
         return self._answer(("error", error) if error else ("value", value), id_)
 
     def continue_(self, listener, id_):
@@ -54,7 +58,16 @@ class Kernel:
         os.fstat(fd)
         if self.addfd is not None:
             raise OSError(self.addfd, os.strerror(self.addfd))
-        return 5 if self._answer(("fd", newfd, cloexec, send), id_) else None
+        if not send and id_ not in self.over:
+            self.given = fd
+            self.log.append(("fd", newfd, cloexec, send))
+            return 5
+        if send:
+            return 5 if self._answer(("fd", newfd, cloexec, send), id_) else None
+        if id_ in self.over:
+            return None
+        self.log.append(("fd", newfd, cloexec, send))
+        return 5
 
     def read(self, tid, address, size):
         return self.memory[:size] if address != 0x9000 else b"\x90"
@@ -148,18 +161,19 @@ def test_each_verdict(engine, verdict, log, threads):
 
 
 @pytest.mark.parametrize("number", [None, errno.EBADF, errno.EMFILE, errno.EBUSY])
-def test_a_descriptor_arrives_with_the_answer_or_an_error_does_and_ours_is_closed(engine, number):
+def test_a_descriptor_arrives_and_ours_is_closed_before_the_answer_or_an_error_does(engine, number):
     fd = os.open("/", os.O_RDONLY)
     one = engine(answering(Inject(fd, newfd=9, cloexec=False)), kernel=Kernel(addfd=number)).ask("chdir", 0x1000)
-    assert one.kernel.log == [("fd", 9, False, True) if number is None else ("error", number)]
+    assert one.kernel.log == ([("fd", 9, False, False), ("value", 5)] if number is None else [("error", number)])
     assert bool(one.record.denials) == (number in (errno.EBADF, errno.EBUSY))
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(fd)
 
 
-def test_a_descriptor_that_is_to_stay_open_does(engine):
+def test_a_descriptor_that_is_to_stay_open_does_and_arrives_with_the_answer(engine):
     with open(os.devnull) as file:
-        engine(answering(Inject(file.fileno(), close=False))).ask("chdir", 0x1000)
+        one = engine(answering(Inject(file.fileno(), close=False))).ask("chdir", 0x1000)
+        assert one.kernel.log == [("fd", None, True, True)]
         os.fstat(file.fileno())
 
 
