@@ -3,11 +3,12 @@
 The problem: everything about a notified call can be over before its answer is there. The target is killed; its thread's number is another's; the listener
 is closed. The kernel names each call by an id that never returns, so every step that acts is tied to it: memory counts only if the id
 was still valid after the read, a process is killed through a handle taken before the id was asked, a descriptor arrives together with the answer (ADDFD with
-SEND) or not at all. An answer that nobody waits for any more is undone (`Emulate.undo`, the descriptor of an `Inject` closed).
+SEND), or while the call waits for it, or not at all. An answer that nobody waits for any more is undone (`Emulate.undo`, the descriptor of an `Inject` closed).
 
 What a restarted call means: under WAIT_KILLABLE_RECV (which Seclude's own filters have) a call that was received is only ever taken back by the death of its
 thread, so no effect of a handler happens twice. A signal before that makes a new notification with a new id, and nothing had been done for the old one. With a listener
-whose filter lacks the flag a received call may be interrupted, and comes again: its effects are undone as above, and done again.
+whose filter lacks the flag a received call may be interrupted, and comes again: its effects are undone as above, and done again; but a descriptor that the target has
+already (an `Inject` whose own is closed first) it keeps, and gets another.
 
 What can still go wrong: a target that dies between ID_VALID and the effect of an `Emulate` has the effect done without having asked any more; ``undo`` is told. A handler
 in the loop that never returns stops every call: give it ``threads=True``. If this process dies, the kernel answers every call with ENOSYS.
