@@ -6,6 +6,9 @@ import json
 
 import pytest
 
+from seclude.cli.judge import COMMAND
+from seclude.cli.options import given_limits
+from seclude.sandbox.judge import Judge
 from support import seclude
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -26,6 +29,12 @@ def judge(*words, status=0):
     done = seclude("judge", *words)
     assert done.status == status, str(done)
     return done
+
+
+def test_the_command_line_and_the_library_have_the_same_limits():
+    given = given_limits(COMMAND.parse(["true"]))
+    with Judge(**given) as told, Judge() as untold:
+        assert told.limits == untold.limits
 
 
 def test_one_case(cases):

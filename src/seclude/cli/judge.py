@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from seclude.cli.options import Command, Option
+from seclude.cli.options import CHDIR, NO_PTRACE, Command, Option, given_limits, given_policy, given_variables, limit_options, policy_option
 from seclude.errors import UsageError
 
 TYPE_CHECKING = False
@@ -28,28 +28,21 @@ COMMAND = Command(
         Option("--stop", "", "after the first case that is not accepted, run no others"),
         Option("--compare", "MODE", "exact, lines (blanks at line ends do not count), tokens (words), or float:EPS", default="lines"),
         Option("--no-hints", "", "show nothing of what was expected"),
-        Option("--cpu", "TIME", "CPU time of all its processes, such as 500ms", default="2s"),
-        Option("--wall", "TIME", "time on the clock; three times --cpu and a second unless told"),
-        Option("--memory", "SIZE", "memory", default="256M"),
-        Option("--output", "SIZE", "bytes written to stdout and stderr together, and to each file", default="16M"),
-        Option("--processes", "N", "processes and threads together"),
-        Option("--files", "N", "open descriptors"),
-        Option("--policy, -p", "FILE|PRESET", "the policy: a preset's name or a file", default="judge"),
+        *limit_options({"cpu": "2s", "memory": "256M", "output": "16M"}, wall="; three times --cpu and a second unless told"),
+        policy_option("judge"),
         Option("--allow", "RULE", "allow this first", many=True),
         Option("--deny", "RULE", "deny this first, with EPERM", many=True),
         Option("--read", "PATH", "it may also open this file, or what is beneath this directory, for reading", many=True),
         Option("--write", "PATH", "and this for writing, as far as the policy permits it", many=True),
         Option("--env", "NAME[=VALUE]", "set a variable, or pass it on; else the environment is PATH, LANG, HOME and TMPDIR", many=True),
-        Option("--chdir", "DIR", "start in this directory"),
-        Option("--no-ptrace", "", "do not trace: kills are known by their wait status only"),
+        CHDIR,
+        NO_PTRACE,
         Option("--json", "", "print one JSON object"),
         Option("--verbose, -v", "", "say what enforced each limit, and every denied call"),
     ),
     epilog="""Exit codes: 0 accepted (every case), 1 any other verdict, 125 Seclude's own failure, or a COMMAND that cannot be executed.""",
     stops=True,
 )
-
-_LIMITS = ("cpu", "wall", "memory", "output", "processes", "files")
 
 
 def main(arguments: Arguments) -> int:
@@ -64,16 +57,16 @@ def main(arguments: Arguments) -> int:
     from seclude.sandbox.judge import Judge
 
     with Judge(
-        policy=_policy(arguments),
+        policy=given_policy(arguments, "judge"),
         rules=[(name, value) for name, value in arguments.ordered if name in ("allow", "deny")],
         compare=arguments.text("compare") or "lines",
-        env=_environment(arguments),
+        env=given_variables(arguments, "judge"),
         cwd=arguments.text("chdir"),
         read=arguments.all("read"),
         write=arguments.all("write"),
         jobs=_jobs(arguments),
         ptrace=not arguments.flag("no_ptrace"),
-        **{name: arguments.text(name) for name in _LIMITS},
+        **given_limits(arguments),
     ) as judge:
         return _single(judge, arguments) if directory is None else _batch(judge, arguments, directory)
 
@@ -114,13 +107,6 @@ def _colour() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-def _policy(arguments: Arguments) -> str:
-    name = arguments.text("policy")
-    if not name:
-        raise UsageError("seclude judge: --policy names nothing", "give a preset's name or a file; see: seclude policy list")
-    return name
-
-
 def _jobs(arguments: Arguments) -> int | None:
     text = arguments.text("jobs")
     if text is None:
@@ -128,16 +114,3 @@ def _jobs(arguments: Arguments) -> int | None:
     from seclude.sandbox.limits import read_count
 
     return read_count(text, "seclude judge: --jobs")
-
-
-def _environment(arguments: Arguments) -> dict[str, str]:
-    out = {}
-    for word in arguments.all("env"):
-        name, equals, value = word.partition("=")
-        if not name:
-            raise UsageError(f"seclude judge: --env {word!r} names no variable", "give NAME=VALUE, or NAME to pass it on")
-        if equals:
-            out[name] = value
-        elif name in os.environ:
-            out[name] = os.environ[name]
-    return out

@@ -7,9 +7,26 @@ Nothing is abbreviated: an unknown option is an error that names the nearest one
 
 from __future__ import annotations
 
+import os
+
 from seclude.errors import UsageError, nearest
 
-__all__ = ["Arguments", "Command", "Option"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "CHDIR",
+    "NO_PTRACE",
+    "Arguments",
+    "Command",
+    "Option",
+    "given_limits",
+    "given_policy",
+    "given_variables",
+    "limit_options",
+    "policy_option",
+]
 
 #: columns of a help text
 _WIDTH = 100
@@ -187,3 +204,59 @@ def _wrap(text: str, width: int) -> list[str]:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
     return lines
+
+
+# -- options that every command has which runs a program under a policy ---------------------------------------------------
+
+#: in the order and by the names of `seclude.sandbox.limits`
+_LIMITS = {
+    "cpu": ("TIME", "CPU time of all processes together, such as 500ms"),
+    "wall": ("TIME", "time on the clock until the run is ended"),
+    "memory": ("SIZE", "memory, such as 64M"),
+    "files": ("N", "open descriptors of each process"),
+    "processes": ("N", "processes and threads together"),
+    "output": ("SIZE", "bytes written to stdout and stderr together, and to each file"),
+}
+
+CHDIR = Option("--chdir", "DIR", "start in this directory")
+NO_PTRACE = Option("--no-ptrace", "", "do not trace: kills are known by their wait status only")
+
+
+def limit_options(defaults: Mapping[str, str], *, wall: str) -> tuple[Option, ...]:
+    """The limits, with a command's ``defaults`` for some; ``wall`` is what it says about that one besides."""
+    return tuple(
+        Option(f"--{name}", metavar, said + (wall if name == "wall" else ""), default=defaults.get(name))
+        for name, (metavar, said) in _LIMITS.items()
+    )
+
+
+def given_limits(arguments: Arguments) -> dict[str, str | None]:
+    """Every limit by its name, None where it was not given."""
+    return {name: arguments.text(name) for name in _LIMITS}
+
+
+def policy_option(default: str) -> Option:
+    """The policy of a run."""
+    return Option("--policy, -p", "FILE|PRESET", "the policy: a preset's name or a file", default=default)
+
+
+def given_policy(arguments: Arguments, command: str) -> str:
+    """The policy's name. Raises `UsageError` for an empty one, a variable that is not set, most likely: never another policy than was meant."""
+    name = arguments.text("policy")
+    if not name:
+        raise UsageError(f"seclude {command}: --policy names nothing", "give a preset's name or a file; see: seclude policy list")
+    return name
+
+
+def given_variables(arguments: Arguments, command: str) -> dict[str, str]:
+    """The variables of ``--env NAME=VALUE`` and, where we have them ourselves, of ``--env NAME``. Raises `UsageError`."""
+    out = {}
+    for word in arguments.all("env"):
+        name, equals, value = word.partition("=")
+        if not name:
+            raise UsageError(f"seclude {command}: --env {word!r} names no variable", "give NAME=VALUE, or NAME to pass on its value")
+        if equals:
+            out[name] = value
+        elif name in os.environ:
+            out[name] = os.environ[name]
+    return out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from seclude.cli.options import Command, Option
+from seclude.cli.options import CHDIR, NO_PTRACE, Command, Option, given_limits, given_policy, given_variables, limit_options, policy_option
 from seclude.errors import UsageError
 from seclude.kernel.signals import csignal
 from seclude.sandbox.engine import execute
@@ -27,19 +27,14 @@ COMMAND = Command(
     "run [options] [--] COMMAND [ARGUMENT...]",
     "Run COMMAND under a policy. At its end, every call that was denied is named on stderr: its arguments, the rule, and what would allow it.",
     (
-        Option("--policy, -p", "FILE|PRESET", "the policy: a preset's name or a file", default="container"),
+        policy_option("container"),
         Option("--allow", "RULE", "allow this first, such as 'socket(domain == AF_INET)'", many=True),
         Option("--deny", "RULE", "deny this first, with EPERM", many=True),
         Option("--notify", "RULE", "leave this to handlers first", many=True),
-        Option("--cpu", "TIME", "CPU time of all processes together, such as 2s"),
-        Option("--wall", "TIME", "time until the run is ended, with exit code 124"),
-        Option("--memory", "SIZE", "memory, such as 256M"),
-        Option("--files", "N", "open descriptors of each process"),
-        Option("--processes", "N", "processes and threads together"),
-        Option("--output", "SIZE", "bytes written to stdout and stderr together, and to each file"),
+        *limit_options({}, wall=", with exit code 124"),
         Option("--env", "NAME[=VALUE]", "set a variable, or keep it under --clear-env", many=True),
         Option("--clear-env", "", "start from an empty environment"),
-        Option("--chdir", "DIR", "start in this directory"),
+        CHDIR,
         Option("--read", "PATH", "let it read this file, what is in this directory, or what a glob matches, and no other files", many=True),
         Option("--write", "PATH", "let it write there too", many=True),
         Option("--hide", "PATH", "make it as if this did not exist, whatever else is granted", many=True),
@@ -65,7 +60,7 @@ COMMAND = Command(
         Option("--report", "FORM", "how denials are told", default="text", choices=("text", "json", "none")),
         Option("--report-file", "FILE", "write the report there instead of stderr"),
         Option("--no-report", "", "load the plain filter: errno answers are not seen, kills are"),
-        Option("--no-ptrace", "", "do not trace: kills are known by their wait status only"),
+        NO_PTRACE,
         Option("--allow-weaker", "ACTION=SUBSTITUTE", "where the kernel lacks ACTION, such as kill_process=trap", many=True),
         Option("--verbose, -v", "", "say what was put in force, and what the run used"),
     ),
@@ -85,8 +80,6 @@ Rules given by --allow, --deny and --notify are tried before the policy's, in th
     ),
 )
 
-_LIMITS = ("cpu", "wall", "memory", "files", "processes", "output")
-
 
 def main(arguments: Arguments) -> int:
     """Run the command. Raises `SecludeError`."""
@@ -102,13 +95,13 @@ def main(arguments: Arguments) -> int:
         from seclude.sandbox import options
 
         rules = options.rules(rules, supervision, report=not arguments.flag("no_report"))
-    artifact = prepare(_policy(arguments), rules=rules)
+    artifact = prepare(given_policy(arguments, "run"), rules=rules)
     chdir = arguments.text("chdir")
     job = Job(
         [os.fsencode(word) for word in arguments.rest],
         _environment(arguments),
         artifact,
-        Limits.read({name: arguments.text(name) for name in _LIMITS}),
+        Limits.read(given_limits(arguments)),
         cwd=None if chdir is None else os.fsencode(chdir),
         report=not arguments.flag("no_report"),
         ptrace=not arguments.flag("no_ptrace"),
@@ -127,13 +120,6 @@ def main(arguments: Arguments) -> int:
         destination, text = _own(destination, file, text)
     _write(destination, text)
     return result.code
-
-
-def _policy(arguments: Arguments) -> str:
-    name = arguments.text("policy")
-    if not name:  # a variable that is not set, most likely: never another policy than was meant
-        raise UsageError("seclude run: --policy names nothing", "give a preset's name or a file; see: seclude policy list")
-    return name
 
 
 def _tell(line: str) -> None:
@@ -155,14 +141,7 @@ def _environment(arguments: Arguments) -> list[bytes]:
     environment = {} if arguments.flag("clear_env") else dict(os.environb)
     if _added_by_python(b"LC_CTYPE"):
         environment.pop(b"LC_CTYPE", None)
-    for word in arguments.all("env"):
-        name, equals, value = os.fsencode(word).partition(b"=")
-        if not name:
-            raise UsageError(f"seclude run: --env {word!r} names no variable", "give NAME=VALUE, or NAME to keep it under --clear-env")
-        if equals:
-            environment[name] = value
-        elif name in os.environb:
-            environment[name] = os.environb[name]
+    environment |= {os.fsencode(name): os.fsencode(value) for name, value in given_variables(arguments, "run").items()}
     return [name + b"=" + value for name, value in environment.items()]
 
 
