@@ -364,7 +364,7 @@ os._exit(7)
 
 def test_the_supervisor_keeps_no_descriptors(place):
     probe = c_program(PROBE, "-w")
-    script = f"n=0; while [ $n != 12 ]; do n=$((n+1)); mkdir $n; cd $n; $0 >out || exit 1; cd ..; done; cat $n/out"
+    script = "n=0; while [ $n != 12 ]; do n=$((n+1)); mkdir $n; cd $n; $0 >out || exit 1; cd ..; done; cat $n/out"
     # 200 are enough for 64 threads that are remembered, and not for a leak in many of 300 calls
     done = support.run(
         ["/bin/sh", "-c", 'ulimit -n 200; exec "$@"', "sh", support.nobody_python() if os.geteuid() else __import__("sys").executable, "-m", "seclude", "run", "--policy",
