@@ -118,6 +118,87 @@ def test_the_lines_are_those_of_strace(name):
     assert plain("\n".join(lines)) == plain(theirs.stdout)
 
 
+BROKERED = """
+    #include <fcntl.h>
+    #include <sys/stat.h>
+    #include <unistd.h>
+    #include <errno.h>
+    int main(int n, char **a) {
+        char b[99]; struct stat st; (void)n;
+        chdir(a[1]); int fd = open("file", O_RDONLY | O_CLOEXEC);
+        open("file", O_RDWR | O_CREAT | O_EXCL, 0600); open("nothing", O_RDONLY); open("made", O_WRONLY | O_CREAT, 0640);
+        stat("file", &st); lstat("link", &st); stat("nothing", &st); readlink("link", b, 99); access("file", R_OK | W_OK);
+        mkdir("directory", 0755); rmdir("file"); rename("directory", "other"); symlink("x", "second"); unlink("made");
+        dup2(fd, 9);
+    }"""
+
+
+def test_what_a_broker_answers_is_shown_as_the_kernels_own_answer(tmp_path):
+    """With results and structures, in the order in which the program made its calls."""
+    strace, program = need_program("strace"), c_program(BROKERED, "-w")
+    names = "chdir,openat,stat,lstat,newfstatat,readlink,access,mkdir,rmdir,rename,symlink,unlink,dup2"
+    places = [tmp_path / name for name in ("theirs", "ours", "failed")]
+    for place in places:
+        place.mkdir()
+        (place / "file").write_text("0123456789")
+        (place / "link").symlink_to("file")
+    for place in places:
+        for name in ("file", "link"):
+            os.utime(place / name, (0, 0), follow_symlinks=False)
+    theirs = subprocess.run(
+        [strace, "-a40", "-e", names, "-o", "/dev/stdout", program, "theirs"], capture_output=True, text=True, check=False, cwd=tmp_path
+    ).stdout.replace("theirs", "PLACE")
+    files = ("--write", str(tmp_path), "--read", str(public()))
+    _, lines = ours(program, "ours", options=("--trace", names, *files), cwd=tmp_path)
+    assert plain("\n".join(lines).replace("ours", "PLACE")) == plain(theirs)
+    _, lines = ours(program, "failed", options=("--trace", names, "--trace-failed", *files), cwd=tmp_path)
+    failed = [line for line in theirs.splitlines() if " = -1 " in line]
+    assert len(failed) > 4
+    assert plain("\n".join(lines[:-1])) == plain("\n".join(failed))
+
+
+def test_a_denial_a_handlers_answer_and_a_descriptor_too_many_are_shown_with_their_results(tmp_path):
+    (tmp_path / "answering.py").write_text(
+        "from seclude.supervise import Allow, Return, handler\n"
+        "@handler('getpgid', may={Allow, Return})\n"
+        "def decide(call):\n"
+        "    return {0: Return(41), 1: Return(-13)}.get(call.raw[0], Allow())\n"
+    )
+    program = c_program(
+        """
+        #include <fcntl.h>
+        #include <sys/resource.h>
+        #include <unistd.h>
+        int main(int n, char **a) {
+            getpgid(0); getpgid(1); getpgid(getpid()); open(a[1], O_RDONLY);
+            struct rlimit none = {3, 3}; setrlimit(RLIMIT_NOFILE, &none); open("/usr", O_RDONLY);
+        }""",
+        "-w",
+    )
+    (tmp_path / "policy").write_text(ALLOW + "notify getpgid\n")
+    trace = tmp_path / "trace"
+    options = (
+        "--handler",
+        f"{tmp_path}/answering.py:decide",
+        "--read",
+        str(public()),
+        "--trace",
+        "getpgid,openat",
+        "--trace-file",
+        str(trace),
+    )
+    done = support.seclude("run", "--policy", str(tmp_path / "policy"), "--report", "none", *options, program, str(trace))
+    shown = [re.sub(" += ", " = ", line) for line in trace.read_text().splitlines() if "ld.so" not in line and "libc" not in line]
+    assert [re.sub(r"getpgid\(\d\d+\)", "getpgid(PID)", line) for line in shown] == [
+        "getpgid(0) = 41 (by decide)",
+        "getpgid(1) = -1 EACCES (Permission denied) (by decide)",
+        "getpgid(PID) = ? (allowed by decide)",
+        f'openat(AT_FDCWD, "{trace}", O_RDONLY) = -1 EACCES (Permission denied) (DENIED)',
+        'openat(AT_FDCWD, "/usr", O_RDONLY) = -1 EMFILE (Too many open files)',
+        f"+++ exited with {done.status} +++",
+    ], str(done)
+
+
 @pytest.mark.parametrize("nobody", who())
 def test_chosen_calls_come_with_results(nobody):
     done = support.seclude("run", "--trace", "openat,exit_group", "--", "/bin/cat", "/etc/hostname", nobody=nobody)

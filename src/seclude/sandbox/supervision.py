@@ -177,6 +177,12 @@ class Supervision:
                 return True
         return False
 
+    def settle(self) -> None:
+        """Have told what threads have answered up to now."""
+        for one in (self._attendant, self._inquirer):
+            if one is not None and one.telling:
+                one.settle()
+
     def finish(self, result: Result) -> None:
         """What threads denied at the very end is told too, and what is not in the record."""
         if self._attendant is not None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from seclude.sandbox.journal import Journal
     from seclude.sandbox.result import Job, Result
     from seclude.supervise.observer import Calls
-    from seclude.supervise.record import Denial
+    from seclude.supervise.record import Denial, Seen
     from seclude.supervise.tracer import Tracer
     from seclude.supervise.tracer_format import Format
     from seclude.supervise.tracer_output import Output
@@ -64,13 +64,15 @@ class Watched(Record):
         if tracer is not None:
             self._shown[id(denial)] = tracer.denied(tid, denial.token, denial.nr, denial.args)
 
-    def seen(self, tid: int, token: int, nr: int, args: tuple[int, ...]) -> str:
+    def seen(self, tid: int, token: int, nr: int, args: tuple[int, ...], result: int | None = None) -> Seen:
         """See `Record.seen`."""
-        return self.watching.seen(tid, token, nr, args)
+        return self.watching.seen(tid, token, nr, args, result)
 
-    def decided(self, tid: int, token: int, nr: int, args: tuple[int, ...], text: str, verdict: str, handler: str) -> None:
+    def decided(
+        self, tid: int, token: int, nr: int, args: tuple[int, ...], seen: Seen, verdict: str, handler: str, result: int | None = None
+    ) -> None:
         """See `Record.decided`."""
-        self.watching.decided(tid, token, nr, args, text, verdict, handler)
+        self.watching.decided(tid, token, nr, args, seen, verdict, handler, result)
 
     def add(self, key: tuple[object, ...], denial: Denial) -> None:
         """See `Record.add`."""
@@ -92,7 +94,7 @@ class Watching:
     #: milliseconds that text may be held back: so that many calls in a row are one write, and one that waits is seen waiting
     MOMENT = 20
 
-    __slots__ = ("_begun", "_file", "_job", "_run", "_wrote", "journal", "output", "places", "tracer")
+    __slots__ = ("_begun", "_file", "_job", "_limit", "_run", "_wrote", "journal", "output", "places", "tracer")
 
     def __init__(self, job: Job, run: Run) -> None:
         wanted = job.supervision["watch"]
@@ -105,6 +107,7 @@ class Watching:
         self.tracer: Tracer | None = None
         self.output: Output | None = None
         self._file = -1
+        self._limit = 32  # bytes of a buffer that are shown
         tracer = self._trace(job, wanted, run) if wanted.get("trace") else None
         if wanted.get("where"):
             from seclude.supervise.where import Places
@@ -142,12 +145,15 @@ class Watching:
         size = str(wanted.get("trace_size") or "32")
         if not size.isdigit() or int(size) > 65536:
             raise UsageError(f"--trace-size {size}: expected a number of bytes, up to 65536", "strace shows 32")
+        self._limit = int(size)
         counts = None
         if wanted.get("trace_count"):
             from seclude.supervise.tracer_counts import Counts
 
             counts = Counts(failed=bool(wanted.get("trace_failed")))
-        return Tracer(run.kernel, self.output, shown, failed=bool(wanted.get("trace_failed")), counts=counts, limit=int(size))
+        made = Tracer(run.kernel, self.output, shown, failed=bool(wanted.get("trace_failed")), counts=counts, limit=self._limit)
+        made.settle = self._settle
+        return made
 
     def program(self, artifact: Artifact, program: bytes) -> bytes:
         """The filter to load: with a trace, the one whose TRACE answers are for us."""
@@ -186,29 +192,48 @@ class Watching:
             outcome = failure(here, number) if here is not None and number is not None else f"-1 {denial.result}"
         self.tracer.answered(denial.tid, text, outcome)
 
-    # -- handlers: any thread may tell
+    # -- handlers
 
-    def seen(self, tid: int, token: int, nr: int, args: tuple[int, ...]) -> str:
-        """What a call looks like that handlers decided, before its answer is given."""
+    def _settle(self) -> None:
+        if self._run.supervision is not None:
+            self._run.supervision.settle()
+
+    def seen(self, tid: int, token: int, nr: int, args: tuple[int, ...], result: int | None = None) -> Seen:
+        """What a call looks like that handlers decided, before its answer is given. Any thread may ask."""
         if self.tracer is None and self.journal is None:
-            return ""
-        from seclude.supervise.describe import as_strace
+            return "", ""
+        from seclude.supervise.tracer_format import find
+        from seclude.supervise.tracer_memory import View
 
-        return as_strace(self._run.kernel, tid, token, nr, args)
+        view = View(self._run.kernel.read, self._limit)
+        view.tid = tid
+        form = find(token, nr)
+        return (form.whole(view, args), "") if result is None else form.finished(view, args, result)
 
-    def decided(self, tid: int, token: int, nr: int, args: tuple[int, ...], text: str, verdict: str, handler: str) -> None:
+    def decided(
+        self, tid: int, token: int, nr: int, args: tuple[int, ...], seen: Seen, verdict: str, handler: str, result: int | None = None
+    ) -> None:
         """A verdict that denies nothing."""
         from seclude.supervise.tracer_format import find
+        from seclude.supervise.tracer_text import failure
 
         form = find(token, nr)
+        text, outcome = seen
+        if result is None:
+            outcome = "?"
+        elif not outcome:
+            outcome = failure(form.arch, -result) if result < 0 else str(result)
         if self.journal is not None:
             words = [hex(word) for word in args]
             self._log(
-                "verdict", tid=tid, arch=form.arch.name, call=form.name, nr=nr, args=words, text=text, result=verdict, handler=handler
-            )
+                "verdict", tid=tid, arch=form.arch.name, call=form.name, nr=nr, args=words, text=text, result=verdict, handler=handler,
+                returned=result,
+            )  # fmt: skip
         # What the ptrace engine decides the tracer sees itself, with its result.
         if self.tracer is not None and self._job.supervision.get("engine") != "ptrace" and form.name in self.tracer.wanted:
-            self.tracer.verdicts.append((tid, text, f"? ({verdict} by {handler})" if handler else f"? ({verdict})"))
+            # A broker's answer is the kernel's, as the target would have had it; of a handler nobody knows what it was made of.
+            by = "" if handler.startswith("--") or not handler else f" ({'allowed ' if verdict == 'Allow' else ''}by {handler})"
+            self.tracer.verdicts.append((tid, text, outcome, by))
 
     # -- the log
 

@@ -14,15 +14,16 @@ from seclude.supervise.verdict import Allow, Deny, Emulate, Inject, Kill, Return
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeAlias
+    from typing import Any, TypeAlias
 
     from seclude.kernel.notify import Notification
     from seclude.kernel.protocol import Kernel
-    from seclude.supervise.record import Denial, Record
+    from seclude.supervise.record import Record
     from seclude.supervise.router import Chain
     from seclude.supervise.verdict import Verdict
 
-    Told: TypeAlias = tuple[tuple[object, ...], Denial]
+    #: what the record is to be told, by the loop
+    Told: TypeAlias = tuple[Callable[..., None], tuple[Any, ...]]
 
 __all__ = ["GIVES", "Attendant", "close_listener"]
 
@@ -113,7 +114,7 @@ class Attendant:
             return
         told = self._give(id_, decided, call, value)
         if told is not None:
-            self.record.add(*told)
+            told[0](*told[1])
 
     async def _decide_async(self, id_: int, chain: Chain, call: Call, value: int) -> None:
         try:
@@ -172,6 +173,11 @@ class Attendant:
         except OSError:  # the listener was closed
             return
 
+    @property
+    def telling(self) -> bool:
+        """Whether threads have answered, or are at it, and the record was not told yet."""
+        return bool(self._giving or self._done)
+
     def settle(self) -> None:
         """Take over what was denied up to now, also by threads that have answered but not said so yet: after the target's end nothing is left out."""
         while self._giving:
@@ -195,51 +201,52 @@ class Attendant:
             told = self._done.pop(0)
             self.pending -= 1
             if told is not None:
-                self.record.add(*told)
+                told[0](*told[1])
 
     # -- answering
 
     def _give(self, id_: int, decided: Decided, call: Call, value: int, undo: Callable[[Call, int], object] | None = None) -> Told | None:
-        """Do what the verdict says, in sight of whoever watches; what the record is to hold of it, or None."""
-        text = self.record.seen(call.tid, call.token, call.nr, call.raw)
-        told = self._answer(id_, decided, call, value, undo)
-        if told is None:
-            self.record.decided(call.tid, call.token, call.nr, call.raw, text, type(decided.verdict).__name__, decided.handler)
-        return told
-
-    def _answer(self, id_: int, decided: Decided, call: Call, value: int, undo: Callable[[Call, int], object] | None = None) -> Told | None:
+        """Do what the verdict says, in sight of whoever watches; what the record is to be told of it, or None."""
         verdict = decided.verdict
-        told: Told | None = None
-        if decided.told:
-            try:
-                told = self.router.denial(call, decided, value)
-            except Gone:
-                return None
-            self.record.look(call.tid, told[1])
-        kind = type(verdict)
-        if kind is Allow:
-            given = self.kernel.continue_(self.listener, id_)
-        elif isinstance(verdict, Deny):
-            arch = call.arch.name if call.arch is not None else ""
-            given = self.kernel.reply(self.listener, id_, error=verdict.number(arch))
-        elif isinstance(verdict, Return):
-            if call.written and verdict.value >= 0 and not self._delivered(call):
-                given = self.kernel.reply(self.listener, id_, error=errno.EFAULT) and undo is None
-            else:
+        if isinstance(verdict, (Allow, Return, Inject)):
+            watched = call.tid, call.token, call.nr, call.raw
+            seen = "", ""
+            result: int | None = None
+            if isinstance(verdict, Allow):
+                seen = self.record.seen(*watched)
+                self.kernel.continue_(self.listener, id_)
+            elif isinstance(verdict, Return):
+                result = -errno.EFAULT if call.written and verdict.value >= 0 and not self._delivered(call) else verdict.value
+                seen = self.record.seen(*watched, result)
                 try:
-                    given = self.kernel.reply(self.listener, id_, value=verdict.value)
+                    given = self.kernel.reply(self.listener, id_, value=result)
                 except OSError:  # the listener was closed meanwhile: nobody got the answer
                     given = False
-            if not given and undo is not None:
-                self._undo(undo, call, verdict.value)
-        elif isinstance(verdict, Inject):
-            return self._inject(id_, verdict, decided, call, value)
-        elif kind is Kill:
-            given = self._kill(id_, call)
+                if undo is not None and (not given or result != verdict.value):
+                    self._undo(undo, call, verdict.value)
+                result = result if given else None
+            else:
+                seen = self.record.seen(*watched)
+                result = self._inject(id_, verdict)
+                if result is not None and result < 0 and result != -errno.EMFILE:  # EMFILE: the target's own limit
+                    return self._give(id_, _not_injected(decided, verdict, -result), call, value)
+            return self.record.decided, (*watched, seen, type(verdict).__name__, decided.handler, result)
+        if not isinstance(verdict, (Deny, Kill)):
+            decided = Decided(
+                Deny("EPERM"), decided.handler, f"handler {decided.handler} answered {type(verdict).__name__}, which notify cannot do"
+            )
+            verdict = decided.verdict
+        try:
+            told = self.router.denial(call, decided, value)
+        except Gone:
+            return None
+        self.record.look(call.tid, told[1])
+        if isinstance(verdict, Deny):
+            arch = call.arch.name if call.arch is not None else ""
+            given = self.kernel.reply(self.listener, id_, error=verdict.number(arch))
         else:
-            refused = Decided(Deny("EPERM"), decided.handler, f"handler {decided.handler} answered {kind.__name__}, which notify cannot do")
-            return self._answer(id_, refused, call, value)
-        return told if given else None
+            given = self._kill(id_, call)
+        return (self.record.add, told) if given else None
 
     @staticmethod
     def _delivered(call: Call) -> bool:
@@ -255,7 +262,8 @@ class Attendant:
         except Exception:  # noqa: BLE001 - nobody is left who could be told but the record
             return
 
-    def _inject(self, id_: int, verdict: Inject, decided: Decided, call: Call, value: int) -> Told | None:
+    def _inject(self, id_: int, verdict: Inject) -> int | None:
+        """Give the descriptor; its number there, None where the call went away, or a negated errno: then it waits for another answer, but for EMFILE."""
         refused = 0
         number = None
         # What is ours to close is closed before the target runs on: what it does next may ask whether anybody has the file open still (flock(2), execve(2),
@@ -268,17 +276,13 @@ class Attendant:
         finally:
             discard(verdict)
         # Always answered: a call whose descriptor could not be given would wait for ever.
-        if not refused:
-            if first and number is not None:
-                self.kernel.reply(self.listener, id_, value=number)
+        if refused:
+            if refused == errno.EMFILE:
+                self.kernel.reply(self.listener, id_, error=refused)
+            return -refused
+        if first and number is not None and not self.kernel.reply(self.listener, id_, value=number):
             return None
-        if refused == errno.EMFILE:  # the target's own limit
-            self.kernel.reply(self.listener, id_, error=refused)
-            return None
-        reason = f"handler {decided.handler} injected descriptor {verdict.fd}: {os.strerror(refused)}"
-        if refused == errno.EBADF:
-            reason += ": it is not open, was opened with O_PATH, or newfd is beyond the target's limit"
-        return self._give(id_, Decided(Deny(refused), decided.handler, reason), call, value)
+        return number
 
     def _kill(self, id_: int, call: Call) -> bool:
         try:
@@ -300,6 +304,13 @@ class Attendant:
         if self._owns and not self.abandoned:
             os.close(self.wake)
             self.wake = -1
+
+
+def _not_injected(decided: Decided, verdict: Inject, refused: int) -> Decided:
+    reason = f"handler {decided.handler} injected descriptor {verdict.fd}: {os.strerror(refused)}"
+    if refused == errno.EBADF:
+        reason += ": it is not open, was opened with O_PATH, or newfd is beyond the target's limit"
+    return Decided(Deny(refused), decided.handler, reason)
 
 
 def close_listener(attendant: Attendant) -> None:

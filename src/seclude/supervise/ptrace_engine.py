@@ -276,8 +276,9 @@ class PtraceEngine:
         if told is not None:
             self.record.look(tid, told[1])
         else:
-            text = self.record.seen(tid, call.token, call.nr, call.raw)
-            self.record.decided(tid, call.token, call.nr, call.raw, text, kind.__name__, decided.handler)
+            seen = self.record.seen(tid, call.token, call.nr, call.raw)
+            result = verdict.value if isinstance(verdict, Return) else None
+            self.record.decided(tid, call.token, call.nr, call.raw, seen, kind.__name__, decided.handler, result)
         answer = GO
         if kind is Allow:
             pass

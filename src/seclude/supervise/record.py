@@ -8,7 +8,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeAlias
+
+    #: a call's text, and how its result is shown, where that is known
+    Seen: TypeAlias = tuple[str, str]
 
 __all__ = ["ENTRIES", "Denial", "Record"]
 
@@ -101,12 +104,19 @@ class Record:
         """The entry of that key."""
         return self._entries.get(key)
 
-    def seen(self, tid: int, token: int, nr: int, args: tuple[int, ...]) -> str:  # noqa: ARG002 - for who watches
-        """A handler's verdict is about to be given: what the call looks like, where anybody wants to know. Any thread may ask."""
-        return ""
+    def seen(self, tid: int, token: int, nr: int, args: tuple[int, ...], result: int | None = None) -> Seen:  # noqa: ARG002 - for who watches
+        """A handler's verdict is about to be given: what the call looks like, where anybody wants to know. Any thread may ask.
 
-    def decided(self, tid: int, token: int, nr: int, args: tuple[int, ...], text: str, verdict: str, handler: str) -> None:
-        """A handler gave a verdict that denies nothing; ``text`` is what `seen` said. Any thread may tell."""
+        ``result`` is what the call will return (-4095..-1: a negated errno), and then what it gives back is in the target's memory already; None: it is not known yet.
+        """
+        return "", ""
+
+    def decided(
+        self, tid: int, token: int, nr: int, args: tuple[int, ...], seen: Seen, verdict: str, handler: str, result: int | None = None
+    ) -> None:
+        """A handler gave a verdict that denies nothing; ``seen`` is what `seen` said, ``result`` what the call returned. None: the kernel went on with it, or nobody was
+        left who could take the answer. The loop tells.
+        """
 
     def add(self, key: tuple[object, ...], denial: Denial) -> None:
         """Count ``denial`` under ``key``: what makes two calls the same for a reader."""

@@ -90,6 +90,7 @@ class Tracer:
         "_written",
         "counts",
         "log",
+        "settle",
         "verdicts",
         "wanted",
     )
@@ -117,8 +118,10 @@ class Tracer:
         self._line = 0  # the thread whose line is begun and not ended, 0: none
         self._threads: set[int] = set()
         self.counts = counts
-        #: calls that handlers decided and did not deny: thread, text, what came of it. Other threads add; shown before the next line.
-        self.verdicts: list[tuple[int, str, str]] = []
+        #: calls that handlers decided and did not deny: thread, text, what came of it, by whom. Shown before the next line.
+        self.verdicts: list[tuple[int, str, str, str]] = []
+        #: has told what other threads have answered: a thread's next call is not to be shown before the one that they answered
+        self.settle: Callable[[], None] | None = None
         #: told of every call that is over: thread, form, arguments, text before, text behind, outcome
         self.log: Callable[[int, Format, tuple[int, ...], str, str], None] | None = None
 
@@ -130,6 +133,8 @@ class Tracer:
         form = find(token, nr)
         if form.name not in self.wanted:  # it stops for handlers
             return GO
+        if self.settle is not None:
+            self.settle()
         if self.counts is not None:
             self.counts.begin(tid)
             if self.log is None:
@@ -236,13 +241,14 @@ class Tracer:
 
     def catch_up(self) -> None:
         """Show the verdicts of handlers that were told meanwhile."""
-        while self.verdicts:
-            tid, text, outcome = self.verdicts.pop(0)
+        told, self.verdicts = self.verdicts, []  # none of them is to show another before itself
+        for tid, text, outcome, by in told:
+            failed = outcome.startswith("-1 ")
             if self.counts is not None:
-                self.counts.end(tid, text.partition("(")[0], failed=False)
-            elif not self._failed:
+                self.counts.end(tid, text.partition("(")[0], failed=failed)
+            elif failed or not self._failed:
                 self._begin(tid, text)
-                self._finish(outcome)
+                self._finish(outcome + by)
 
     # -- lines -------------------------------------------------------------------------------------------------------------
 
@@ -305,6 +311,8 @@ class Tracer:
     def _event(self, tid: int, text: str, kind: str) -> None:
         if self.counts is not None:
             return
+        if self.settle is not None:
+            self.settle()
         if self.verdicts:
             self.catch_up()
         if self._line:

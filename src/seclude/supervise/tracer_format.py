@@ -89,6 +89,12 @@ class Format:
         view.failed, view.result = True, 0
         return self.entry(view, args) + self.rest(view, args) + ")"
 
+    def finished(self, view: View, args: Args, result: int) -> tuple[str, str]:
+        """The call that has ``result``, in one piece, with what it gave back, and its outcome."""
+        view.failed, view.result = -4096 < result < 0, result
+        text = self.entry(view, args) + self.rest(view, args) + ")"
+        return text, self.outcome(view, args)
+
 
 _found: dict[tuple[int, int], Format] = {}
 
