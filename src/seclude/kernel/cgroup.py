@@ -171,6 +171,12 @@ class Cgroup:
             forks = _table(pids + "/pids.events").get("max")
         return Usage(cpu, peak, oom, forks)
 
+    def forget_peak(self) -> None:
+        """Count the peak of memory from now on (version 1; in version 2 it is forgotten for one reader only, and from Linux 6.12 on: nothing is done)."""
+        memory = self.places.get("memory")
+        if memory is not None and memory != self.places.get("unified"):
+            _try_write(memory + "/memory.max_usage_in_bytes", "0")
+
     def remove(self, timeout: float = 2.0) -> bool:
         """Remove the group; False if something still ran in it after ``timeout`` seconds (`kill` first)."""
         deadline = time.monotonic() + timeout

@@ -28,7 +28,7 @@ def result_of(run: Run, ended_by: str) -> Result:
     result.wall = time.monotonic() - run.started_at
     usage = run.plan.cgroup.usage() if run.plan.cgroup is not None else None
     result.cpu = cpu_of_children() - run.cpu_before
-    result.memory = run.memory or resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    result.memory = result.resident = _resident(run)
     if usage is not None:
         result.cpu = usage.cpu if usage.cpu is not None else result.cpu
         result.memory = usage.memory_peak if usage.memory_peak is not None else result.memory
@@ -62,6 +62,18 @@ def result_of(run: Run, ended_by: str) -> Result:
         run.watching.finish(result)
     result.notes += [*run.notes, *run.plan.notes]  # after what was lost
     return result
+
+
+def _resident(run: Run) -> int:
+    """Peak bytes of the largest process's resident set.
+
+    What is seen of a process at its end is exact, but of its last program only; what is waited for keeps also what an exec gave up (``setmax_mm_hiwater_rss``
+    in kernel fork.c and exec.c), though from our own child on, which had a part of ours. So the latter counts where it is more than that can have been.
+    """
+    waited_for = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    if run.resident and waited_for <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024:
+        return run.resident
+    return max(run.resident, waited_for)
 
 
 def _limit_by_signal(run: Run, cpu: float) -> None:

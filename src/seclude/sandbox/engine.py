@@ -112,8 +112,8 @@ class Run:
 
     __slots__ = (
         "address_space", "children_before", "continued", "control", "cpu_before", "cpu_outside", "cpu_to_start", "deadline", "ending", "filters_before", "guard", "job", "kernel", "limit", "listener", "loaded", "main",
-        "main_status", "mask", "memory", "more", "notes", "observer", "own_filter", "path", "plain", "plan", "poll", "record", "relay", "report",
-        "responder", "signals", "spawn", "started_at", "supervision", "terminal", "trace", "watching",
+        "main_status", "mask", "more", "notes", "observer", "own_filter", "path", "plain", "plan", "poll", "record", "relay", "report",
+        "resident", "responder", "signals", "spawn", "started_at", "supervision", "terminal", "trace", "watching",
     )  # fmt: skip
 
     def __init__(
@@ -133,7 +133,7 @@ class Run:
         self.continued = False
         self.main_status: int | None = None
         self.limit = ""
-        self.memory = 0
+        self.resident = 0
         self.address_space = 0
         self.own_filter = False
         self.ending = False
@@ -447,6 +447,8 @@ class Run:
     def _executed(self, pid: int) -> None:
         """The target's own program begins, and stands still until we go on. What its process used until here was for confining it."""
         self.cpu_to_start = max(0.0, (proc.run_time(pid) or 0.0) - self.cpu_outside)
+        if self.plan.cgroup is not None:
+            self.plan.cgroup.forget_peak()
         if self.responder is not None:
             self.responder.start = None
         self._bind_files(pid)
@@ -465,9 +467,9 @@ class Run:
             return
         # A filter may be one thread's alone.
         self.own_filter = self.own_filter or (status.filters or 0) > self.filters_before + 1
-        if status.tgid == tid:
-            self.memory = max(self.memory, (status.number("VmHWM") or 0) * 1024)
-            self.address_space = max(self.address_space, (status.number("VmPeak") or 0) * 1024)
+        # Of every thread: it may be the last, when the first, in whose name the process is, has been gone for long.
+        self.resident = max(self.resident, (status.number("VmHWM") or 0) * 1024)
+        self.address_space = max(self.address_space, (status.number("VmPeak") or 0) * 1024)
 
     def _look_at_main(self) -> None:
         """Whether the main process stacked a filter, while its status is there: one that is killed does not stop on its way out, nor one untraced."""

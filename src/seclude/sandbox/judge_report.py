@@ -83,6 +83,7 @@ def _details(judged: Judgement, verbose: bool) -> list[str]:
     if verbose:
         bound = ", ".join(f"{limit} by {what}" for limit, what in judged.bound_by.items())
         lines.append(f"  limits: {bound or 'none'}")
+        lines.append(f"  largest resident set: {size(judged.resident)}")
     if judged.ended_by and verbose:
         lines.append(f"  what it left behind was ended by {judged.ended_by}")
     return lines

@@ -47,6 +47,7 @@ class Judgement:
     ``limit``     which limit: "cpu", "wall", "memory", "output", or ""
     ``cpu``, ``wall``  seconds; ``cpu`` of all processes
     ``memory``    peak bytes, as the limit counts them
+    ``resident``  peak bytes of the largest process's resident set: what wait4 says, and counts mapped files too
     ``output``    bytes written to stdout and stderr
     ``status``, ``signal``  how the command ended: one of them is None
     ``denied``    the call that the verdict is about, with its rule, or None
@@ -59,7 +60,7 @@ class Judgement:
     """
 
     __slots__ = (
-        "bound_by", "cpu", "denials", "denied", "difference", "ended_by", "limit", "memory", "name", "notes", "output", "reason", "signal",
+        "bound_by", "cpu", "denials", "denied", "difference", "ended_by", "limit", "memory", "name", "notes", "output", "reason", "resident", "signal",
         "status", "stderr", "stdout", "verdict", "wall",
     )  # fmt: skip
 
@@ -74,6 +75,7 @@ class Judgement:
         self.stderr = result.stderr or b""
         self.output = len(self.stdout) + len(self.stderr)
         self.cpu, self.wall, self.memory = result.cpu, result.wall, result.memory
+        self.resident = result.resident
         self.status, self.signal = result.status, result.signal
         self.denials = result.denials
         self.bound_by = result.bound_by
@@ -90,7 +92,7 @@ class Judgement:
     def to_plain(self, *, hints: bool = True) -> dict[str, Any]:
         """Fields as plain values for JSON; without ``hints`` nothing of what was expected. Outputs stay out."""
         out: dict[str, Any] = {
-            name: getattr(self, name) for name in ("name", "verdict", "reason", "limit", "cpu", "wall", "memory", "output")
+            name: getattr(self, name) for name in ("name", "verdict", "reason", "limit", "cpu", "wall", "memory", "resident", "output")
         }
         out |= {name: getattr(self, name) for name in ("status", "signal", "bound_by", "ended_by", "notes")}
         out["denied"] = _call(self.denied) if self.denied is not None else None

@@ -86,8 +86,9 @@ class Result:
     ``stdout``, ``stderr``  what was captured (bytes), or None
     ``cpu``       seconds of user and system time of all processes; where the command is traced, from its execve on
     ``wall``      seconds from start to end
-    ``memory``    peak bytes: of all processes together where a cgroup counts them, else of the largest one (without
-              tracing not less than Seclude itself has before it executes the command)
+    ``memory``    peak bytes: what the cgroup was charged for all processes together where there is one, else ``resident``
+    ``resident``  peak bytes of the largest process's resident set, files that it mapped included: what wait4(2) says. Without
+                  tracing not less than Seclude itself has before it executes the command
     ``denials``   what was denied, each kind once (`seclude.supervise.record.Denial`)
     ``overflow``  denied calls beyond the number of kinds that are kept apart
     ``address_space``  peak bytes of the largest process's address space, where its end was observed, else 0
@@ -102,7 +103,7 @@ class Result:
 
     __slots__ = (
         "address_space", "bound_by", "code", "cpu", "denials", "ended_by", "error", "limit", "memory", "notes", "oom_kills", "overflow",
-        "reporting", "signal", "status", "stderr", "stdout", "wall",
+        "reporting", "resident", "signal", "status", "stderr", "stdout", "wall",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -114,6 +115,7 @@ class Result:
         self.cpu = 0.0
         self.wall = 0.0
         self.memory = 0
+        self.resident = 0
         self.address_space = 0
         self.oom_kills = 0
         self.bound_by: dict[str, str] = {}
