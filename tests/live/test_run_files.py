@@ -424,6 +424,44 @@ def test_who_opens_a_fifo_for_reading_is_there_for_its_writer_from_then_on(place
     assert done.status == 7, str(done)
 
 
+INTERRUPTED = """
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <unistd.h>
+static volatile int count;
+static const char *mode;
+static void other(void) {
+    if (fork() == 0) { setitimer(ITIMER_REAL, &(struct itimerval) {}, 0); _exit(open("fifo", strchr(mode, 'w') ? O_RDONLY : O_WRONLY) < 0); }
+}
+static void handler(int number) { if (++count == 3 && strstr(mode, "again")) other(); }
+int main(int argc, char **argv) {
+    struct itimerval often = {{0, 10000}, {0, 10000}};
+    struct sigaction action = {.sa_handler = handler, .sa_flags = strstr(argv[1], "again") ? SA_RESTART : 0};
+    mode = argv[1];
+    mkfifo("fifo", 0600);
+    sigaction(SIGALRM, &action, 0);
+    setitimer(ITIMER_REAL, &often, 0);
+    int got = open("fifo", strchr(mode, 'w') ? O_WRONLY : O_RDONLY);
+    printf("%d %s %d\\n", got, got < 0 ? strerror(errno) : "", strstr(mode, "again") ? count >= 3 : count >= 1);
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("mode", ["r once", "w once", "r again", "w again"])
+def test_a_signal_ends_an_open_that_waits_as_it_would_in_the_kernel(place, mode):
+    program = c_program(INTERRUPTED)
+    run_options = ["--policy", policy(ALLOW), "--write", f"{place}/work", "--read", program, "--chdir", f"{place}/work"]
+    plain = support.run([program, mode], cwd=f"{place}/work")
+    done = support.seclude("run", *run_options, "--", program, mode)
+    assert done.stdout == plain.stdout == ("3  1\n" if "again" in mode else "-1 Interrupted system call 1\n"), str(done)
+
+
 LOCK = """
 #include <fcntl.h>
 #include <stdlib.h>

@@ -4,8 +4,8 @@ The problem: what a broker does may wait (a host that does not answer, a peer th
 nobody would take the result, and the thread would hold a copy of the target's socket for minutes. And what it does must be checked against who
 the target is, not against who the supervisor is. A thread that lives for one call solves both: it becomes the target for good, and a signal ends its wait.
 
-A target that waits in a notified call takes no signal but a fatal one (WAIT_KILLABLE_RECV), and while it is traced not even these. So while its thread here waits, its
-signals are looked at, ever less often: one that it would take ends the wait, and the call is begun anew after the signal was handled, or fails with EINTR, as its handler says.
+While its thread here waits, a target's signals are looked at, ever less often (`seclude.supervise.interrupt`): one that it would take ends the wait, and the call is begun
+anew after the signal was handled, or fails with EINTR, as its handler says.
 
 The signal is SIGURG: ignored unless somebody asks for it, and nobody does in a supervisor. Its handler does nothing; that it is there makes the kernel return EINTR.
 """
@@ -21,6 +21,7 @@ from seclude.kernel import credentials, pidfd, prctl
 from seclude.kernel.libc import syscall
 from seclude.kernel.signals import csignal
 from seclude.supervise.call import Gone
+from seclude.supervise.interrupt import RESTART, signalled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ __all__ = ["Actor", "Refused", "catch_interruptions"]
 
 _AGAIN = 10  # ms between two signals to a thread that has not noticed
 _FIRST_LOOK, _LAST_LOOK = 20, 320  # ms between two looks at the target's signals, doubled each time
-_RESTART = 512  # ERESTARTSYS: the kernel's own, which user space sees only if no signal is there to be taken (include/linux/errno.h)
-#: signals that do nothing unless they are caught: SIGCONT is one, after the fact
-_HARMLESS = sum(1 << number - 1 for number in (csignal.SIGCHLD, csignal.SIGURG, csignal.SIGWINCH, csignal.SIGCONT))
 
 
 class Refused(Exception):  # noqa: N818 - an outcome, not a fault
@@ -134,10 +132,10 @@ class Actor:
             raise result
         if why == "gone":
             raise Gone
-        return -_RESTART if why == "again" and result == -errno.EINTR else result
+        return -RESTART if why == "again" and result == -errno.EINTR else result
 
     def _wait(self, done: int, native: list[int]) -> str:
-        """Until the thread is done. ``gone`` where the target was before; ``again`` and ``signal`` where a signal ended the wait (see `_signalled`); else ""."""
+        """Until the thread is done. ``gone`` where the target was before; ``again`` and ``signal`` where a signal ended the wait (see `signalled`); else ""."""
         poll = select.poll()
         poll.register(done, select.POLLIN)
         poll.register(self.handle, select.POLLIN)
@@ -150,25 +148,10 @@ class Actor:
                 why = "gone"
                 poll.unregister(self.handle)
             elif not why:
-                why, pause = self._signalled(), min(2 * pause, _LAST_LOOK)
+                why, pause = signalled(self.call), min(2 * pause, _LAST_LOOK)
             if why and native:
                 # Again and again: the first may come just before the thread begins to wait.
                 syscall("tgkill", os.getpid(), native[0], int(csignal.SIGURG))
-
-    def _signalled(self) -> str:
-        """Whether the target has a signal to take: ``again`` where it is surely this thread's, which then begins the call anew or fails, as the handler
-        says (SA_RESTART); ``signal`` where another thread may take it, so that the call can only fail; "" where there is none.
-        """
-        status = self.call.kernel.status(self.call.tid)
-        if status is None:
-            return ""
-        own, shared, blocked, ignored, caught = (
-            status.number(name, 16) or 0 for name in ("SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")
-        )
-        taken = ~blocked & ~ignored & (caught | ~_HARMLESS)
-        if not (own | shared) & taken:
-            return ""
-        return "again" if own & taken or status.threads == 1 else "signal"
 
     def signal(self, number: int) -> None:
         """Send the calling thread a signal, as the kernel would have (SIGPIPE)."""

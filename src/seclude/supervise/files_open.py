@@ -1,7 +1,7 @@
 """Opening files for a target: open(2), openat2(2).
 
 What differs from the kernel's own doing: O_PATH gives a descriptor that can also be read (and only where that is granted); what would sleep (a FIFO whose other end is
-closed, a file that somebody has a lease of) sleeps in a thread here, and only a fatal signal takes the target out of it.
+closed, a file that somebody has a lease of) sleeps in a thread here.
 """
 
 from __future__ import annotations

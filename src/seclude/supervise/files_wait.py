@@ -11,6 +11,8 @@ outside, one of ours only at its next try.
 
 A lease is waited for by trying again (EWOULDBLOCK): the first try has asked its holder to let go.
 
+A signal that the target would take ends the wait as it would end the call (`seclude.supervise.interrupt`).
+
 Source: fifo(7), tee(2), fcntl(2) "Leases"; fs/pipe.c (fifo_open, pipe_poll, link_pipe).
 """
 
@@ -61,7 +63,7 @@ def await_fifo(call: Call, handle: int, access: int, end: int) -> int:
         poll = select.poll()
         if end >= 0:
             poll.register(end, select.POLLIN)
-        while call.waits():
+        while _goes_on(call):
             if access != os.O_RDONLY:
                 end, ready = open_fifo(handle, access)
                 if ready:
@@ -83,7 +85,7 @@ def await_lease(call: Call, handle: int, how: int) -> int:
     from seclude.supervise.call import Gone
 
     pause = _SHORTEST
-    while call.waits():
+    while _goes_on(call):
         try:
             opened = os.open(paths.at(handle), how | os.O_NONBLOCK | os.O_CLOEXEC)
         except BlockingIOError:
@@ -93,6 +95,18 @@ def await_lease(call: Call, handle: int, how: int) -> int:
         os.set_blocking(opened, True)
         return opened
     raise Gone
+
+
+def _goes_on(call: Call) -> bool:
+    """Whether the call waits still. Raises OSError, EINTR or ERESTARTSYS, where the target has a signal to take."""
+    from seclude.supervise.interrupt import RESTART, signalled
+
+    if not call.waits():
+        return False
+    why = signalled(call)
+    if why:
+        raise OSError(RESTART if why == "again" else errno.EINTR, "")
+    return True
 
 
 def _has_writer(reader: int) -> bool:
