@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from benchmarks.measuring import milliseconds  # noqa: E402
 
 from bench_support import DOCKER  # noqa: E402
 from seclude.abi import native  # noqa: E402
@@ -29,17 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROUNDS = int(os.environ.get("ROUNDS", "15"))
-
-
-def median(work: Callable[[], object]) -> float:
-    """The median time of one call, in milliseconds, after one that warms tables."""
-    work()
-    times = []
-    for _ in range(ROUNDS):
-        start = time.process_time()
-        work()
-        times.append(1000 * (time.process_time() - start))
-    return statistics.median(times)
 
 
 def main() -> int:
@@ -77,7 +65,8 @@ def main() -> int:
         "decompile, proven": lambda: decompile(a),
     }
     for name, work in rows.items():
-        print(f"{name:32} {median(work):8.2f} ms")
+        work()  # warms tables
+        print(f"{name:32} {milliseconds(work, ROUNDS):8.2f} ms")
     return 0
 
 

@@ -7,11 +7,14 @@ one CPU, or run where the kernel puts them: to wake a process on another CPU can
 from __future__ import annotations
 
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from benchmarks.measuring import c_program, medians
 
 TIMES = int(os.environ.get("CALLS", "10000"))
 ROUNDS = int(os.environ.get("ROUNDS", "7"))
@@ -34,18 +37,14 @@ def table(program: str, place: str, where: str) -> None:
     """Measure and print one table."""
     print(f"{where:10}" + "".join(f"{way:>14}" for way in WAYS))
     for call in CALLS:
-        times: dict[str, list[float]] = {way: [] for way in WAYS}
-        for _ in range(ROUNDS):
-            for way in WAYS:
-                times[way].append(measure(program, place, call, way))
-        print(f"{call:10}" + "".join(f"{statistics.median(times[way]):14.3f}" for way in WAYS))
+        middle = medians({way: partial(measure, program, place, call, way) for way in WAYS}, ROUNDS)
+        print(f"{call:10}" + "".join(f"{middle[way]:14.3f}" for way in WAYS))
 
 
 def main() -> None:
     cpus = os.sched_getaffinity(0)
     with tempfile.TemporaryDirectory() as place:
-        program = f"{place}/files"
-        subprocess.run(["gcc", "-O2", "-o", program, str(HERE.with_suffix(".c"))], check=True)
+        program = c_program(HERE, place)
         Path(place, "file").write_text("a line\n")
         print(f"Calls of a target whose files are brokered, in microseconds; median of {ROUNDS}; target: open within {TARGET:g}")
         os.sched_setaffinity(0, {min(cpus)})

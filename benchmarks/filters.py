@@ -15,7 +15,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from benchmarks.calls import DENIED, FILTERED, PLAIN, compared, jit  # noqa: E402
+from benchmarks.measuring import milliseconds  # noqa: E402
 
 from bench_support import DOCKER, P300, X86_64, docker, docker_mean, load, one_argument_each, p300_measured, p300_text  # noqa: E402
 from seclude.abi import native  # noqa: E402
@@ -33,7 +33,6 @@ from seclude.policy import parse  # noqa: E402
 from seclude.sandbox.prepare import prepare  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 ROUNDS = int(os.environ.get("ROUNDS", "15"))
@@ -72,15 +71,6 @@ P300_CALLS = [
     ("prctl(1), denied", "prctl", (1,), DENIED),
     ("acct(), denied", "acct", (), DENIED),
 ]
-
-
-def milliseconds(work: Callable[[], object]) -> float:
-    times = []
-    for _ in range(ROUNDS):
-        start = time.process_time()
-        work()
-        times.append(1000 * (time.process_time() - start))
-    return statistics.median(times)
 
 
 def libseccomp() -> dict[str, Any] | None:
@@ -133,7 +123,7 @@ def times(place: Path, theirs: dict[str, Any] | None) -> None:
     print(
         f"Docker's profile, uniform: {len(built)} instructions, {docker_mean(load(bytes(built)), built.decision):.2f} executed on average"
     )
-    ours = milliseconds(lambda: build(low, optimize_for="uniform"))
+    ours = milliseconds(lambda: build(low, optimize_for="uniform"), ROUNDS)
     print(f"  compile and proof          {ours:8.2f} ms")
     if theirs is not None:
         print(f"  libseccomp {theirs['version']}; it lacks the names of {theirs['names']['docker']} calls, which went in by number")
@@ -142,18 +132,18 @@ def times(place: Path, theirs: dict[str, Any] | None) -> None:
             print(
                 f"  libseccomp O{level}              {middle:8.2f} ms, {len(program)} instructions; ours takes {ours / middle:.2f} of that"
             )
-            print(f"    read into a decision     {milliseconds(lambda program=program: from_program(program)):8.2f} ms")  # type: ignore[misc]
+            print(f"    read into a decision     {milliseconds(lambda program=program: from_program(program), ROUNDS):8.2f} ms")  # type: ignore[misc]
     (place / "p.seclude").write_text(p300_text())
     prepare(place / "p.seclude")
-    print(f"  a policy from the cache    {milliseconds(lambda: prepare(place / 'p.seclude')):8.2f} ms")
+    print(f"  a policy from the cache    {milliseconds(lambda: prepare(place / 'p.seclude'), ROUNDS):8.2f} ms")
     for values in (1, 5):
         many = one_argument_each(120, values)
-        print(f"120 calls, {values} values each     {milliseconds(lambda many=many: build(many)):8.2f} ms")  # type: ignore[misc]
+        print(f"120 calls, {values} values each     {milliseconds(lambda many=many: build(many), ROUNDS):8.2f} ms")  # type: ignore[misc]
     for mode in ("blend", "profile", "bitmap"):
         policy = parse(p300_text())
         one = build(policy, optimize_for=mode, weights=P300["profile"])
         _, profile, uncached = p300_measured(load(bytes(one)))
-        taken = milliseconds(lambda policy=policy, mode=mode: build(policy, optimize_for=mode, weights=P300["profile"]))  # type: ignore[misc]
+        taken = milliseconds(lambda policy=policy, mode=mode: build(policy, optimize_for=mode, weights=P300["profile"]), ROUNDS)  # type: ignore[misc]
         print(f"P300 {mode:8} {len(one):4} instructions, profile {profile:.2f}, uncached {uncached:.2f} {taken:8.2f} ms")
 
 

@@ -6,11 +6,14 @@ The same C program each time (benchmarks/network.c), the three ways interleaved,
 from __future__ import annotations
 
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from benchmarks.measuring import c_program, medians
 
 TIMES = int(os.environ.get("CALLS", "3000"))
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
@@ -31,16 +34,12 @@ def measure(program: str, call: str, way: str) -> float:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as place:
-        program = f"{place}/network"
-        subprocess.run(["gcc", "-O2", "-o", program, str(HERE.with_suffix(".c"))], check=True)
+        program = c_program(HERE, place)
         print(f"Calls of a target whose addresses are brokered, in microseconds; median of {ROUNDS}")
         print(f"{'':10}" + "".join(f"{way:>16}" for way in WAYS))
         for call in CALLS:
-            times: dict[str, list[float]] = {way: [] for way in WAYS}
-            for _ in range(ROUNDS):
-                for way in WAYS:
-                    times[way].append(measure(program, call, way))
-            print(f"{call:10}" + "".join(f"{statistics.median(times[way]):16.3f}" for way in WAYS))
+            middle = medians({way: partial(measure, program, call, way) for way in WAYS}, ROUNDS)
+            print(f"{call:10}" + "".join(f"{middle[way]:16.3f}" for way in WAYS))
 
 
 if __name__ == "__main__":

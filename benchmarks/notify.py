@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import os
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from benchmarks.measuring import beside_c, c_program
 
 CALLS = int(os.environ.get("CALLS", "40000"))
 ROUNDS = int(os.environ.get("ROUNDS", "7"))
@@ -84,23 +87,10 @@ def measure(program: str, way: str, cpus: tuple[int, int]) -> float:
 
 
 def main() -> None:
-    cpus = sorted(os.sched_getaffinity(0))
-    pairs = {"one CPU": (cpus[0], cpus[0])}
-    if len(cpus) > 1:
-        pairs["two CPUs"] = (cpus[0], cpus[1])
     with tempfile.TemporaryDirectory() as place:
-        program = f"{place}/notify"
-        subprocess.run(["gcc", "-O2", "-o", program, str(HERE.with_suffix(".c"))], check=True)
+        program = c_program(HERE, place)
         print(f"A notified call, answered with EPERM; {CALLS} calls, median of {ROUNDS}")
-        print(f"{'':12}{'supervisor':>12}{'ns a call':>12}{'calls/s':>12}{'of C':>8}")
-        for where, pair in pairs.items():
-            times: dict[str, list[float]] = {way: [] for way in WAYS}
-            for _ in range(ROUNDS):
-                for way in WAYS:
-                    times[way].append(measure(program, way, pair))
-            middle = {way: statistics.median(found) for way, found in times.items()}
-            for way in WAYS:
-                print(f"{where:12}{way:>12}{middle[way]:12.0f}{1e9 / middle[way]:12.0f}{middle['C'] / middle[way]:8.2f}")
+        beside_c("supervisor", WAYS, partial(measure, program), ROUNDS)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What `make bench` runs: start-up and compile times on this machine, as two tables.
 
-Measurements are interleaved (one of each, again and again), so that a slow moment of the machine hits all alike, and
-the median is shown. Times are facts about a machine, not about the code: no test asserts them.
+Times are facts about a machine, not about the code: no test asserts them.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import seclude
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from benchmarks.measuring import interleaved, seconds, table
 
 TARGET = 45.0
 BIN = Path(sys.executable).parent
@@ -47,49 +46,25 @@ json.dump([times, size], sys.stdout)
 """
 
 
-def timed(command: list[str]) -> float:
-    """Milliseconds that a command takes from start to end."""
-    start = time.perf_counter()
-    subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-    return (time.perf_counter() - start) * 1000
-
-
-def interleaved(commands: dict[str, list[str]]) -> dict[str, list[float]]:
-    """``ROUNDS`` times of each command, after one that warms the caches."""
-    times: dict[str, list[float]] = {name: [] for name in commands}
-    for number in range(ROUNDS + 1):
-        for name, command in commands.items():
-            took = timed(command)
-            if number:
-                times[name].append(took)
-    return times
-
-
-def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print rows under a head, numbers to the right."""
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    for row in [head, tuple("-" * width for width in widths), *rows]:
-        print("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip())
-    print()
-
-
 def start_up() -> None:
     """How long until a program runs, and has ended, under a policy."""
     command = str(BIN / "seclude")
     bare = "python -I -S -c pass"
-    times = interleaved(
-        {
-            bare: [sys.executable, "-I", "-S", "-c", "pass"],
-            "/bin/true": ["/bin/true"],
-            "seclude --version": [command, "--version"],
-            "seclude run -- /bin/true": [command, "run", "--", "/bin/true"],
-            "seclude run --no-report -- /bin/true": [command, "run", "--no-report", "--", "/bin/true"],
-        }
-    )
-    medians = {name: statistics.median(values) for name, values in times.items()}
+    commands = {
+        bare: [sys.executable, "-I", "-S", "-c", "pass"],
+        "/bin/true": ["/bin/true"],
+        "seclude --version": [command, "--version"],
+        "seclude run -- /bin/true": [command, "run", "--", "/bin/true"],
+        "seclude run --no-report -- /bin/true": [command, "run", "--no-report", "--", "/bin/true"],
+    }
+    times = interleaved({name: partial(seconds, words) for name, words in commands.items()}, ROUNDS, warm=True)
+    medians = {name: 1000 * statistics.median(values) for name, values in times.items()}
     table(
         (f"start-up, ms (median of {ROUNDS})", "median", "best", "over bare"),
-        [(name, f"{medians[name]:.1f}", f"{min(values):.1f}", f"{medians[name] - medians[bare]:+.1f}") for name, values in times.items()],
+        [
+            (name, f"{medians[name]:.1f}", f"{1000 * min(values):.1f}", f"{medians[name] - medians[bare]:+.1f}")
+            for name, values in times.items()
+        ],
     )
     over = medians["seclude run -- /bin/true"] - medians[bare]
     print(f"target: seclude run within {TARGET:g} ms of a bare Python: {'met' if over <= TARGET else 'MISSED'} ({over:.1f} ms)\n")

@@ -9,12 +9,15 @@ interleaved, and medians shown. The share of C that counts is "stop".
 from __future__ import annotations
 
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from benchmarks.measuring import beside_c, c_program
 
 CALLS = int(os.environ.get("CALLS", "10000"))
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
@@ -92,9 +95,8 @@ def _observer(pid: int, way: str) -> Any:
     return observer
 
 
-def measure(place: str, way: str, cpus: tuple[int, int]) -> float:
+def measure(place: str, program: str, way: str, cpus: tuple[int, int]) -> float:
     """Nanoseconds a call."""
-    program = f"{place}/stops"
     if way == "C":
         command = [program, "tracer", str(cpus[0]), str(cpus[1]), str(CALLS)]
     elif way == "run":
@@ -108,24 +110,12 @@ def measure(place: str, way: str, cpus: tuple[int, int]) -> float:
 
 
 def main() -> None:
-    cpus = sorted(os.sched_getaffinity(0))
-    pairs = {"one CPU": (cpus[0], cpus[0])}
-    if len(cpus) > 1:
-        pairs["two CPUs"] = (cpus[0], cpus[1])
     with tempfile.TemporaryDirectory() as place:
-        subprocess.run(["gcc", "-O2", "-o", f"{place}/stops", str(HERE.with_suffix(".c"))], check=True)
+        program = c_program(HERE, place)
         Path(place, "stops.seclude").write_text(POLICY)
         Path(place, "handlers.py").write_text(HANDLER)
         print(f"A call that stops for a tracer, which looks at its registers; {CALLS} calls, median of {ROUNDS}")
-        print(f"{'':12}{'tracer':>12}{'ns a call':>12}{'calls/s':>12}{'of C':>8}")
-        for where, pair in pairs.items():
-            times: dict[str, list[float]] = {way: [] for way in WAYS}
-            for _ in range(ROUNDS):
-                for way in WAYS:
-                    times[way].append(measure(place, way, pair))
-            middle = {way: statistics.median(found) for way, found in times.items()}
-            for way in WAYS:
-                print(f"{where:12}{way:>12}{middle[way]:12.0f}{1e9 / middle[way]:12.0f}{middle['C'] / middle[way]:8.2f}")
+        beside_c("tracer", WAYS, partial(measure, place, program), ROUNDS)
 
 
 if __name__ == "__main__":

@@ -7,44 +7,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
-
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    """Print rows under a head, numbers to the right."""
-    widths = [max(len(row[at]) for row in [head, *rows]) for at in range(len(head))]
-    for row in [head, *rows]:
-        print("  ".join(cell.ljust(w) if at == 0 else cell.rjust(w) for at, (cell, w) in enumerate(zip(row, widths, strict=True))))
-    print()
-
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from benchmarks.measuring import medians, seconds, table
 
 ROUNDS = int(os.environ.get("ROUNDS", "9"))
 FILES = 6
 LOOP = '#include <unistd.h>\n#include <sys/stat.h>\nint main(void) { struct stat s; for (int i = 0; i < 20000; i++) stat("/etc/passwd", &s); return 0; }\n'
 SOURCE = "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <unistd.h>\n#include <sys/socket.h>\nint f%d(int n) { char b[99]; snprintf(b, 99, \"%%d\", n); return atoi(b) + (int)strlen(b); }\n"  # fmt: skip
-
-
-def timed(command: list[str], where: Path) -> float:
-    """Seconds from start to end."""
-    start = time.perf_counter()
-    subprocess.run(command, cwd=where, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-    return time.perf_counter() - start
-
-
-def measure(commands: dict[str, list[str]], where: Path) -> dict[str, float]:
-    """The median of each, measured in turn after one round that warms the caches."""
-    times: dict[str, list[float]] = {name: [] for name in commands}
-    for number in range(ROUNDS + 1):
-        for name, command in commands.items():
-            took = timed(command, where)
-            if number:
-                times[name].append(took)
-    return {name: statistics.median(all_) for name, all_ in times.items()}
 
 
 def main() -> None:
@@ -68,20 +43,18 @@ def main() -> None:
         ours = [*seclude, "run", "--policy", "./p.seclude", "--report", "none", "--trace-file", "out"]
         theirs = [strace, "-f", "-o", "out"]
         for title, command in (("a build of a C program", ["sh", "build"]), ("20,000 calls of stat", ["./loop"])):
-            found = measure(
-                {
-                    "alone": command,
-                    "strace -f --seccomp-bpf -e openat": [*theirs, "--seccomp-bpf", "-e", "openat", *command],
-                    "seclude run --trace openat": [*ours, "--trace", "openat", "--", *command],
-                    "strace -f": [*theirs, *command],
-                    "seclude run --trace all": [*ours, "--trace", "all", "--", *command],
-                },
-                place,
-            )
+            commands = {
+                "alone": command,
+                "strace -f --seccomp-bpf -e openat": [*theirs, "--seccomp-bpf", "-e", "openat", *command],
+                "seclude run --trace openat": [*ours, "--trace", "openat", "--", *command],
+                "strace -f": [*theirs, *command],
+                "seclude run --trace all": [*ours, "--trace", "all", "--", *command],
+            }
+            found = medians({name: partial(seconds, words, place) for name, words in commands.items()}, ROUNDS, warm=True)
             alone = found["alone"]
             table(
                 (title, "seconds", "slowdown"),
-                [(name, f"{seconds:.3f}", f"{seconds / alone:.2f}") for name, seconds in found.items()],
+                [(name, f"{took:.3f}", f"{took / alone:.2f}") for name, took in found.items()],
             )
             names = list(found)
             for one, other, most in ((2, 1, 1.5), (4, 3, 2.0)):
