@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def judge(*words, status=0):
 
 
 def test_the_command_line_and_the_library_have_the_same_limits():
-    given = given_limits(COMMAND.parse(["true"]))
+    given: dict[str, Any] = given_limits(COMMAND.parse(["true"]))
     with Judge(**given) as told, Judge() as untold:
         assert told.limits == untold.limits
 
