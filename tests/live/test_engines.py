@@ -10,7 +10,7 @@ import pytest
 
 import support
 from engine_support import ALL, POLICY, VICTIM, handlers
-from run_support import ALLOW, c_program, policy, public, run, who
+from run_support import ALLOW, c_program, policy, public, python, run, who
 from support import need_program
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -262,6 +262,35 @@ def test_what_an_engine_cannot_give_is_refused_before_anything_runs(engine, nobo
     assert (done.status, done.stdout) == (125, "")
     assert f"handler {name} may answer {verdict}, which the engine {engine} cannot do" in done.stderr
     assert f"try --engine {other}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "engine", "options", "told", "remedy"),
+    [
+        ("decide", "ptrace", ("--read", "/usr"), "--read needs the engine notify", "try --engine notify, or leave out --read\n"),
+        (
+            "decide", "ptrace", ("--write", "/tmp", "--hide", "/root"), "--write and --hide need the engine notify",
+            "try --engine notify, or leave out --write and --hide\n",
+        ),
+        ("decide", "ptrace", ("--exec", "/bin/ls"), "--exec needs the engine notify", "try --engine notify, or leave out --exec\n"),
+        (
+            "other", "auto", ("--read", "/usr", "--connect", "127.0.0.1:9"), "--read needs the engine notify",
+            "leave out --read: handler other may answer",
+        ),
+    ],
+)  # fmt: skip
+def test_an_option_that_needs_the_other_engine_says_so(name, engine, options, told, remedy, log):
+    done = start_only(options, engine, False, log, "echo", "started", names=(name,), text=REWRITTEN)
+    assert (done.status, done.stdout) == (125, "")
+    assert f"seclude: {told}: " in done.stderr, str(done)
+    assert f"\n  {remedy}" in done.stderr, str(done)
+
+
+def test_addresses_are_brokered_on_both_engines(under):
+    code = "import socket\nfor port in (9, 10):\n try: socket.socket().connect(('127.0.0.1', port))\n except OSError as error: print(error.strerror)"
+    ran = under(python(), "-c", code, text=ALLOW + "notify getpgid, getsid\n", names=("decide",), options=("--connect", "127.0.0.1:9"))
+    assert ran.done.stdout == "Connection refused\nPermission denied\n", str(ran.done)
+    assert ran.denied("connect")["reason"] == "127.0.0.1:10 is not granted by --connect"
 
 
 @pytest.mark.parametrize("engine", ["notify"])

@@ -338,6 +338,8 @@ def build(job: Job, run: Run) -> Supervision:
         raise PolicyError(
             "the notify engine decides calls, and this run has no listener" + _why(run), "leave out --no-report, or try --engine ptrace"
         )
+    if engine == "ptrace":
+        _refuse_on_ptrace(wanted, handlers[len(given) :], given)
     made = Supervision(run, handlers, engine)
     made.brokers = brokers
     if run.plan.wall is not None or run.plan.cpu is not None:
@@ -348,6 +350,19 @@ def build(job: Job, run: Run) -> Supervision:
 
         made.ask(ask.build(wanted["ask"], job.artifact))
     return made
+
+
+def _refuse_on_ptrace(wanted: dict[str, Any], brokers: Iterable[Handler], given: Iterable[Handler]) -> None:
+    """Raise `UsageError` for options whose brokers do what only the notify engine can."""
+    needing = {name for one in brokers if one.may - gives("ptrace") for name in one.name.replace("--", "").split(", ") if name in wanted}
+    if not needing:
+        return
+    options = " and ".join(f"--{name}" for name in ("read", "write", "hide", "exec") if name in needing)
+    only = next((f"handler {one.name} may answer {kind.__name__}" for one in given for kind in one.may if kind not in GIVES), "")
+    raise UsageError(
+        f"{options} {'needs' if len(needing) == 1 else 'need'} the engine notify: what is opened for the target is put into it, which the engine ptrace cannot do",
+        f"leave out {options}: {only}, which only the engine ptrace can do" if only else f"try --engine notify, or leave out {options}",
+    )
 
 
 def _names_files(wanted: dict[str, Any]) -> bool:
