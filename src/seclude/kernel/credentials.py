@@ -3,6 +3,7 @@
 The problem: what a supervisor does for a target, the kernel checks against the supervisor. A privileged supervisor would open, bind and connect for its
 target what the target itself may not, and a peer that asks who is there (SO_PEERCRED) would see the supervisor. Credentials are per thread in the
 kernel, whatever POSIX says of processes; so a thread takes the target's before it acts, and ends after it: all three user ids are replaced, so there is no way back.
+Files, which need no more than the file system's ids, are done by a thread that comes back: `seclude.kernel.impersonation`.
 
 Rejected: setresuid(3) and its like, which make every thread of the process change (nptl(7)); seteuid alone, which leaves the saved id to be forged with.
 

@@ -17,7 +17,7 @@ import errno
 import os
 
 from seclude.kernel import memory
-from seclude.kernel.identity import Identity
+from seclude.kernel.impersonation import Impersonation
 from seclude.supervise.call import Gone, Unreadable
 from seclude.supervise.files_act import Act, Refused
 from seclude.supervise.files_resolve import Resolver
@@ -51,14 +51,14 @@ def threads() -> Pool:
 class FilesBroker:
     """One run's broker of files: `handler` is what the engine asks. One call at a time, in whichever thread: the process has one umask."""
 
-    __slots__ = ("_hidden", "_identity", "_lock", "_resolver", "rules")
+    __slots__ = ("_hidden", "_impersonation", "_lock", "_resolver", "rules")
 
     def __init__(self, rules: Rules, hidden: frozenset[tuple[int, int]] = frozenset()) -> None:
         """``hidden``: (st_dev, st_ino) of single files that are hidden under every name."""
         self.rules = rules
         self._hidden = hidden
         self._lock = _thread.allocate_lock()
-        self._identity: Identity | None = None
+        self._impersonation: Impersonation | None = None
         self._resolver: Resolver | None = None
 
     def another(self) -> FilesBroker:
@@ -89,8 +89,8 @@ class FilesBroker:
         spec = BROKERED.get(call.name)
         if spec is None:
             return Deny("ENOSYS", "no broker does this call")
-        if self._identity is None:
-            self._identity = Identity()
+        if self._impersonation is None:
+            self._impersonation = Impersonation()
         if self._resolver is None:
             self._resolver = Resolver()
         view = self._resolver.view(call.tid)
@@ -98,7 +98,7 @@ class FilesBroker:
             if not call.waits():
                 raise Gone
             return Deny("EPERM", "files: the target hides from its supervisor (it is not dumpable), so nothing is done for it")
-        act = Act(call, view, self._resolver, self.rules, self._identity, self._hidden)
+        act = Act(call, view, self._resolver, self.rules, self._impersonation, self._hidden)
         try:
             # What was taken of the thread so far is held by its directory in /proc, which a dead thread's number does not lead to any more: one question, after
             # the path is read, answers for both.

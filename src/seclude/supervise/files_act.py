@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from seclude.kernel.identity import Identity
+    from seclude.kernel.impersonation import Impersonation
     from seclude.supervise.call import Call
     from seclude.supervise.files_resolve import Resolver, View
     from seclude.supervise.files_rules import Rules
@@ -47,13 +47,19 @@ class Refused(Exception):  # noqa: N818 - a decision, not a fault
 class Act:
     """One call being done. ``base`` descriptors are taken as the supervisor, everything else as the target (`enter`)."""
 
-    __slots__ = ("_bases", "_entered", "_hidden", "_identity", "_mask", "call", "narrow", "resolver", "rules", "view")
+    __slots__ = ("_bases", "_entered", "_hidden", "_impersonation", "_mask", "call", "narrow", "resolver", "rules", "view")
 
     def __init__(
-        self, call: Call, view: View, resolver: Resolver, rules: Rules, identity: Identity, hidden: frozenset[tuple[int, int]] = frozenset()
+        self,
+        call: Call,
+        view: View,
+        resolver: Resolver,
+        rules: Rules,
+        impersonation: Impersonation,
+        hidden: frozenset[tuple[int, int]] = frozenset(),
     ) -> None:
         self.call, self.view, self.resolver, self.rules = call, view, resolver, rules
-        self._identity, self._hidden = identity, hidden
+        self._impersonation, self._hidden = impersonation, hidden
         arch = call.arch
         self.narrow = arch is not None and (arch.bits == 32 or bool(arch.x32_bit))  # pointers and longs have 32 bits
         self._mask = 0xFFFFFFFF if self.narrow else -1
@@ -156,12 +162,12 @@ class Act:
         """Be the target to the file system from here on. ``real``: by its real ids, as access(2) asks. Raises PermissionError."""
         who = self.view.caller
         uid, gid = (who.real_uid, who.real_gid) if real else (who.uid, who.gid)
-        identity = self._identity
+        own = self._impersonation
         effective = who.capabilities if not real else who.permitted if uid == 0 else 0  # fs/open.c, access_override_creds
-        if effective & identity.capabilities and self.resolver.is_foreign(self.view):
+        if effective & own.capabilities and self.resolver.is_foreign(self.view):
             effective = 0
-        if not identity.is_own(uid, gid, who.groups, effective):
-            identity.enter(uid, gid, who.groups, effective)
+        if not own.is_own(uid, gid, who.groups, effective):
+            own.enter(uid, gid, who.groups, effective)
             self._entered = True
 
     def umask(self) -> _Umask:
@@ -172,7 +178,7 @@ class Act:
         """Be oneself again."""
         if self._entered:
             self._entered = False
-            self._identity.leave()
+            self._impersonation.leave()
 
     def close(self) -> None:
         """Close every handle that was taken, and leave the target's identity."""

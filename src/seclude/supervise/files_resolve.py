@@ -22,11 +22,11 @@ import os
 import stat
 
 from seclude.kernel import paths
-from seclude.kernel.identity import caller
+from seclude.kernel.impersonation import caller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from seclude.kernel.identity import Caller
+    from seclude.kernel.impersonation import Caller
 
 __all__ = ["Found", "Missing", "Resolver", "View"]
 
@@ -105,7 +105,7 @@ class View:
 
 
 class Resolver:
-    """Walks for targets. One thread's; it acts as whoever the thread is when asked, so enter the target's identity first (`kernel.identity`)."""
+    """Walks for targets. One thread's; it acts as whoever the thread is when asked, so enter the target's identity first (`kernel.impersonation`)."""
 
     __slots__ = ("_handles", "_identity", "_kept", "_pid", "_root", "_user_namespace")
 

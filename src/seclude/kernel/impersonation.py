@@ -1,4 +1,4 @@
-"""Act on files as somebody else: one thread's fsuid, fsgid, groups and effective capabilities (credentials(7), setfsuid(2), capabilities(7)).
+"""Act on files as somebody else, and be oneself again: one thread's fsuid, fsgid, groups and effective capabilities (credentials(7), setfsuid(2), capabilities(7)).
 
 The problem: a supervisor that opens a file for its target must be refused what the target would be refused. The kernel judges files by four
 things of the calling *thread*; the C library's functions change all threads of a process, so the calls are made raw here.
@@ -6,7 +6,10 @@ things of the calling *thread*; the C library's functions change all threads of 
 Order: groups and ids while the capability to change them is still there, effective capabilities last; back in the reverse order. What cannot be taken
 back ends the process: it must never go on as somebody else.
 
-What can still go wrong: an unprivileged supervisor can become nobody but itself; `Identity.enter` raises PermissionError then.
+Rejected: a thread for each call that becomes the target for good, as for addresses (`seclude.kernel.credentials`): to make one costs more than to open a file, and
+real and saved ids need no replacing where only files are judged and nothing waits.
+
+What can still go wrong: an unprivileged supervisor can become nobody but itself; `Impersonation.enter` raises PermissionError then.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from seclude.kernel import capabilities, prctl
 from seclude.kernel.ids import id_call, set_groups
 from seclude.kernel.libc import libc
 
-__all__ = ["Caller", "Identity", "caller"]
+__all__ = ["Caller", "Impersonation", "caller"]
 
 #: reaching into processes is judged where it matters, not here; a target never has it
 _IGNORED = 1 << capabilities.CAP_SYS_PTRACE
@@ -78,8 +81,8 @@ def caller(raw: bytes) -> Caller | None:
     return known
 
 
-class Identity:
-    """This thread's own identity, and how to leave it for a while. For the thread that made it only."""
+class Impersonation:
+    """Who this thread is itself, and how to be somebody else for a while. For the thread that made it only."""
 
     __slots__ = ("_death_signal", "_fsgid", "_fsuid", "capabilities", "gid", "groups", "uid")
 

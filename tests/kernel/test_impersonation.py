@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from seclude.kernel.identity import Identity, caller
+from seclude.kernel.impersonation import Impersonation, caller
 from support import need_root, run_python
 
 STATUS = (
@@ -34,7 +34,7 @@ def test_a_status_that_lacks_something_is_nobody(line):
 def test_of_oneself():
     with open("/proc/thread-self/status", "rb") as file:
         who = caller(file.read())
-    here = Identity()
+    here = Impersonation()
     assert who is not None
     assert who.process == os.getpid()
     assert here.is_own(who.uid, who.gid, who.groups, who.capabilities)
@@ -47,7 +47,7 @@ def test_entered_and_left():
         """
         import os, signal
         from seclude.kernel import capabilities, prctl
-        from seclude.kernel.identity import Identity
+        from seclude.kernel.impersonation import Impersonation
 
         def can():
             try:
@@ -58,7 +58,7 @@ def test_entered_and_left():
 
         prctl.set_parent_death_signal(signal.SIGUSR1)
         before = os.getgroups(), capabilities.sets()["effective"]
-        here = Identity()
+        here = Impersonation()
         here.enter(12345, 12345, (54321,), 0)
         print(can(), os.getgroups(), capabilities.sets()["effective"])
         os.close(os.open("/tmp", os.O_TMPFILE | os.O_RDWR))
@@ -80,16 +80,16 @@ def test_an_unprivileged_thread_can_become_nobody_else():
     done = run_python(
         """
         import os
-        from seclude.kernel.identity import Identity
+        from seclude.kernel.impersonation import Impersonation
 
-        here = Identity()
+        here = Impersonation()
         for who in ((0, here.gid, here.groups, 0), (here.uid, 0, here.groups, 0), (here.uid, here.gid, (12345,), 0)):
             try:
                 here.enter(*who)
                 print("entered", who)
             except PermissionError:
                 assert here.uid == os.geteuid()
-        print(Identity().is_own(here.uid, here.gid, here.groups, here.capabilities))
+        print(Impersonation().is_own(here.uid, here.gid, here.groups, here.capabilities))
         """,
         nobody=True,
     )
