@@ -30,7 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Cgroup", "Usage", "available", "create", "remove_stale"]
+__all__ = ["Cgroup", "Usage", "available", "create", "made_by", "remove_stale"]
 
 PREFIX = "seclude-"
 CONTROLLERS = ("memory", "pids", "cpuacct", "freezer")  # those of version 1 that a run can use
@@ -261,6 +261,37 @@ def remove_stale(mounts: Iterable[_Mount] | None = None) -> int:
                 _remove_if_stale(parent, entry, prefix, unified=mount.unified) for entry in _listing(parent) if entry.startswith(prefix)
             )
     return removed
+
+
+def made_by(pid: int) -> tuple[Cgroup, ...]:
+    """The groups that a live process of this user made with `create`, to end and remove them in its place. Their ``bound`` is not known."""
+    started = proc.start_time(pid)
+    name = f"{_maker_prefix()}{pid}-{started}-"
+    found: dict[str, dict[str, str]] = {}
+    for mount in _mounts():
+        if not mount.unified and not mount.controllers:
+            continue
+        for parent in (mount.own,) if mount.own == mount.top else (mount.own, os.path.dirname(mount.own)):
+            for entry in _listing(parent):
+                path = f"{parent}/{entry}"
+                if started is None or not entry.startswith(name) or not _is_ours(path):
+                    continue
+                places = found.setdefault(entry, {})
+                if mount.unified:
+                    places["unified"] = path
+                    for controller in ("memory", "pids"):
+                        if os.path.exists(f"{path}/{controller}.max"):
+                            places[controller] = path
+                else:
+                    places |= dict.fromkeys(mount.controllers, path)
+    return tuple(Cgroup(places, frozenset()) for places in found.values())
+
+
+def _is_ours(path: str) -> bool:
+    try:
+        return os.stat(path).st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def _remove_if_stale(parent: str, entry: str, prefix: str, *, unified: bool) -> bool:

@@ -30,7 +30,8 @@ class _Vector(ctypes.Structure):
     _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
 
 
-_libc = ctypes.PyDLL(None, use_errno=True)
+# Without the interpreter's lock: the page may be one that somebody takes his time to fill (userfaultfd(2), a mapped file), and other threads must go on meanwhile.
+_libc = ctypes.CDLL(None, use_errno=True)
 _readv, _writev = _libc.process_vm_readv, _libc.process_vm_writev
 for _function in (_readv, _writev):
     _function.restype = ctypes.c_ssize_t

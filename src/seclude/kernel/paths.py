@@ -51,7 +51,8 @@ class _How(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
-_openat2 = ctypes.PyDLL(None, use_errno=True).syscall
+# Both without the interpreter's lock: a file system may take its time to answer (FUSE, NFS), and other threads must go on meanwhile.
+_openat2 = ctypes.CDLL(None, use_errno=True).syscall
 _openat2.restype = ctypes.c_long
 _openat2.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_long)
 _hows: dict[tuple[int, int], tuple[_How, int]] = {}
@@ -83,7 +84,7 @@ def link_text(handle: int) -> bytes:
     return os.readlink(b"", dir_fd=handle)
 
 
-_statx = ctypes.PyDLL(None, use_errno=True).syscall
+_statx = ctypes.CDLL(None, use_errno=True).syscall
 _statx.restype = ctypes.c_long
 _statx.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_char_p, ctypes.c_long, ctypes.c_long, ctypes.c_void_p)
 
@@ -117,7 +118,7 @@ def is_proc(handle: int, device: int) -> bool:
     known = _kinds.get(device)
     if known is None:
         buffer = ctypes.create_string_buffer(256)
-        if syscall("fstatfs", handle, buffer) < 0:
+        if syscall("fstatfs", handle, buffer, wait=True) < 0:
             return True  # then nothing is taken for granted
         known = _kinds[device] = struct.unpack_from("=q" if ctypes.sizeof(ctypes.c_long) == 8 else "=i", buffer, 0)[0] == MAGIC_PROC
     return known

@@ -47,9 +47,10 @@ if TYPE_CHECKING:
     from seclude.sandbox.watching import Watching
     from seclude.supervise.observer import Calls
 
-__all__ = ["PATIENCE", "Run", "execute"]
+__all__ = ["PATIENCE", "SETUP", "Run", "execute"]
 
 PATIENCE = 10.0  # seconds for killed processes to be gone
+SETUP = 30.0  # seconds beyond the limit "wall" that our parent grants for what comes before the target is made: names are resolved, handlers imported
 _STATUSES = (
     256  # wait statuses taken in one go: traced processes can make them faster than we take them, and then the clocks must have their turn
 )
@@ -60,11 +61,18 @@ _FORWARDED = (csignal.SIGTERM, csignal.SIGHUP, csignal.SIGINT, csignal.SIGQUIT, 
 _TERMINAL_STOPS = (csignal.SIGTSTP, csignal.SIGTTIN, csignal.SIGTTOU)
 
 
-def execute(job: Job, *, control: int = -1, loaded: Callable[[str], None] | None = None, guarded: bool = False) -> Result:
+def execute(
+    job: Job,
+    *,
+    control: int = -1,
+    loaded: Callable[[str], None] | None = None,
+    guarded: bool = False,
+    clock: Callable[[float, float], None] | None = None,
+) -> Result:
     """Run ``job`` to its end. ``control``: a descriptor whose end of file means that nobody waits for the result any more.
 
-    ``loaded`` is told, once, what was put in force. ``guarded``: our parent ends what we would leave if we were killed; else
-    the run happens in a forked child, which this process guards. Raises `SecludeError` where the run is refused; a command that cannot be
+    ``loaded`` is told, once, what was put in force. ``guarded``: our parent ends what we would leave if we were killed, and is told by ``clock`` when our time is
+    over; else the run happens in a forked child, which this process guards. Raises `SecludeError` where the run is refused; a command that cannot be
     executed is a `Result` with code 126 or 127.
     """
     notes: list[str] = []
@@ -83,14 +91,18 @@ def execute(job: Job, *, control: int = -1, loaded: Callable[[str], None] | None
 
         if job.mask is None:
             job.mask = sorted(csignal.pthread_sigmask(csignal.SIG_BLOCK, ()))
-        return guard(lambda channel: _attempts(job, path, plain, notes, channel, loaded, os.getppid()))
-    return _attempts(job, path, plain, notes, control, loaded, 0)
+        return guard(lambda channel, clock: _attempts(job, path, plain, notes, channel, loaded, os.getppid(), clock))
+    return _attempts(job, path, plain, notes, control, loaded, 0, clock)
 
 
 def _attempts(
-    job: Job, path: bytes, plain: Plain, notes: list[str], control: int, loaded: Callable[[str], None] | None, guard: int
-) -> Result:
-    """Start with all that can be used, and with less where that fails before anything of the target ran. ``guard`` as in `Run`."""
+    job: Job, path: bytes, plain: Plain, notes: list[str], control: int, loaded: Callable[[str], None] | None, guard: int,
+    clock: Callable[[float, float], None] | None,
+) -> Result:  # fmt: skip
+    """Start with all that can be used, and with less where that fails before anything of the target ran. ``guard`` and ``clock`` as in `Run`."""
+    if clock is not None and job.limits.wall is not None:
+        now = time.monotonic()
+        clock(now, now + job.limits.wall + SETUP)
     report, trace = mechanisms(job, plain, notes)
     while True:
         if not report:
@@ -98,7 +110,7 @@ def _attempts(
                 job, plain, next((note for note in notes if note.startswith("denials are not reported")), "reporting is off")
             )
         try:
-            return Run(job, path, plain, report, trace, notes, control, loaded, guard).execute()
+            return Run(job, path, plain, report, trace, notes, control, loaded, guard, clock).execute()
         except Retry as retry:
             report, trace = retry.report, retry.trace
             notes.append(str(retry))
@@ -107,20 +119,21 @@ def _attempts(
 class Run:
     """One attempt. The loop's state, and the steps from start to result.
 
-    ``guard`` is the process that a shell knows as the command and waits for; 0 where no shell does.
+    ``guard`` is the process that a shell knows as the command and waits for; 0 where no shell does. ``clock`` tells our parent when our time is over, since whatever the
+    kernel holds us in holds our own clock too (`seclude.sandbox.held`).
     """
 
     __slots__ = (
-        "address_space", "children_before", "continued", "control", "cpu_before", "cpu_outside", "cpu_to_start", "deadline", "ending", "filters_before", "guard", "job", "kernel", "limit", "listener", "loaded", "main",
+        "address_space", "children_before", "clock", "continued", "control", "cpu_before", "cpu_outside", "cpu_to_start", "deadline", "ending", "filters_before", "guard", "job", "kernel", "limit", "listener", "loaded", "main",
         "main_status", "mask", "more", "notes", "observer", "own_filter", "path", "plain", "plan", "poll", "record", "relay", "report",
         "resident", "responder", "signals", "spawn", "started_at", "supervision", "terminal", "trace", "watching",
     )  # fmt: skip
 
     def __init__(
         self, job: Job, path: bytes, plain: Plain, report: bool, trace: bool, notes: list[str], control: int,
-        loaded: Callable[[str], None] | None, guard: int,
+        loaded: Callable[[str], None] | None, guard: int, clock: Callable[[float, float], None] | None,
     ) -> None:  # fmt: skip
-        self.guard = guard
+        self.guard, self.clock = guard, clock
         self.job, self.path, self.plain, self.report, self.trace = job, path, plain, report, trace
         self.notes, self.control, self.loaded = notes, control, loaded
         self.kernel = Linux()
@@ -168,6 +181,8 @@ class Run:
                         self.loaded("; ".join([summary(self.job, self.report, self.trace), *self._brokered()]))
                     self._loop()
                     ended_by = self._end_tree()
+                    if self.clock is not None and (self.plan.wall is not None or self.plan.output is not None):
+                        self.clock(0.0, 0.0)  # what is left to do may wait for whoever reads our output
                 finally:
                     self.relay.finish(patient=self.limit != "wall")
                     if self.main and self.main_status is None:
@@ -241,6 +256,8 @@ class Run:
         if self.supervision is not None:
             self.supervision.confine()
         self.started_at = time.monotonic()
+        if self.clock is not None and self.plan.wall is not None:
+            self.clock(self.started_at, self.started_at + self.plan.wall)
         self.main = spawn.start()
         self.observer = Observer(
             self.kernel,

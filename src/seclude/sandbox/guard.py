@@ -3,7 +3,8 @@
 The problem: traced processes die with their tracer (PTRACE_O_EXITKILL), but a target can make processes that are not traced
 (CLONE_UNTRACED), and need not be traced at all; a supervisor that is killed would leave them running. The kernel hands the orphans of a dead process to the nearest ancestor that is a subreaper, so the
 guard is the supervisor's parent: it outlives it, finds the orphans among its own children, and ends them. The other
-way round, the supervisor sees the guard's death as the end of its control channel.
+way round, the supervisor sees the guard's death as the end of its control channel. A supervisor that the kernel holds sees nothing, not even its clock: for that
+the guard has one too (`seclude.sandbox.held`, loaded where a run has a limit of time, or is to end by a signal).
 
 Rejected: a guard as the supervisor's child (it is not given the orphans); the parent-death signal alone (reaches the main
 process only, and not its children); a pid namespace (needs privileges, or a user namespace, which is often forbidden).
@@ -28,6 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from seclude.sandbox.held import Clock
     from seclude.sandbox.result import Result
 
 __all__ = ["LEFT", "end_orphans", "guarded"]
@@ -35,9 +37,12 @@ __all__ = ["LEFT", "end_orphans", "guarded"]
 #: how the note begins that says so
 LEFT = "processes that could not be ended were left"
 
+_WHY = "they make others faster than they can be killed (a cgroup would end them at once), or wait in the kernel for what does not come"
 _WALL = 0x40000000
 _PATIENCE = 10.0
 _FORWARDED = (csignal.SIGTERM, csignal.SIGHUP, csignal.SIGINT, csignal.SIGQUIT, csignal.SIGUSR1, csignal.SIGUSR2)
+#: of these, those that are to end a run: a supervisor that does not take one is held
+_ENDING = (csignal.SIGTERM, csignal.SIGHUP, csignal.SIGINT, csignal.SIGQUIT)
 
 
 def end_orphans(keep: frozenset[int] | set[int]) -> bool:
@@ -62,8 +67,10 @@ def end_orphans(keep: frozenset[int] | set[int]) -> bool:
             return False
 
 
-def guarded(supervise: Callable[[int], Result]) -> Result:
-    """Fork; ``supervise(control)`` runs in the child, and its result or error is ours. For a process with one thread.
+def guarded(supervise: Callable[[int, Callable[[float, float], None]], Result]) -> Result:
+    """Fork; ``supervise(control, clock)`` runs in the child, and its result or error is ours. For a process with one thread.
+
+    ``clock(started, due)`` is how the child says when its time is over, and with 0.0 that nothing of the target is left (`seclude.sandbox.held.Clock.told`).
 
     The child keeps blocked what is forwarded to it: what arrives when the run is over must not end it before it has answered.
     """
@@ -82,7 +89,7 @@ def guarded(supervise: Callable[[int], Result]) -> Result:
         code = 0
         try:
             try:
-                wire.answer(theirs.fileno(), supervise(theirs.fileno()))
+                wire.answer(theirs.fileno(), supervise(theirs.fileno(), lambda *times: _tell(theirs.fileno(), times)))
             except SecludeError as error:
                 wire.answer(theirs.fileno(), error)
         except BaseException as error:  # noqa: BLE001 - the parent tells it; nothing of ours may unwind in the child
@@ -110,17 +117,37 @@ def guarded(supervise: Callable[[int], Result]) -> Result:
         csignal.pthread_sigmask(csignal.SIG_SETMASK, mask)
 
 
+def _tell(channel: int, times: tuple[float, ...]) -> None:
+    try:
+        wire.transmit(channel, ["clock", *times])
+    except OSError:  # the guard is gone: the channel's end says so too
+        return
+
+
+def _clock(pid: int, began: float) -> Clock:
+    from seclude.sandbox.held import Clock
+
+    made = Clock(pid)
+    made.started = began
+    return made
+
+
 def _watch(pid: int, channel: _socket.socket, descriptor: int, before: frozenset[int]) -> Result:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     poll.register(channel.fileno(), select.POLLIN)
+    clock: Clock | None = None
+    began = time.monotonic()
     while True:
-        for ready, _ in poll.poll():
+        for ready, _ in poll.poll(None if clock is None else clock.timeout()):
             if ready == descriptor:
                 told = signals.pending(descriptor)
                 for number, from_kernel in told:
                     if number in _FORWARDED and not from_kernel:
                         os.kill(pid, number)
+                    if number in _ENDING:
+                        clock = clock or _clock(pid, began)
+                        clock.asked(number)
                 continued = csignal.SIGCONT in {number for number, _ in told} | csignal.sigpending()
                 changed, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
                 if changed and os.WIFSTOPPED(status):
@@ -130,19 +157,48 @@ def _watch(pid: int, channel: _socket.socket, descriptor: int, before: frozenset
                     poll.unregister(descriptor)
             else:
                 try:
-                    result = wire.read_answer(channel.fileno())
+                    message = wire.receive(channel.fileno())
+                    if message[0] == "clock":
+                        clock = clock or _clock(pid, began)
+                        clock.told(*message[1:])
+                        continue
+                    result = wire.outcome(message)
                 except wire.Closed:
                     raise _killed(end_orphans(before)) from None
                 except SecludeError:
                     end_orphans(before)
                     raise
                 left = [note for note in result.notes if note.startswith(LEFT)]
-                if end_orphans(before):
+                keep = before
+                if not _leaves(pid):
+                    keep = before | {pid}
+                    result.notes.append(f"the supervisor (process {pid}) is left: a thread of it waits in the kernel for a file system")
+                if end_orphans(keep):
                     for note in left:
                         result.notes.remove(note)
                 elif not left:
-                    result.notes.append(f"{LEFT}: they make others faster than they can be killed (a cgroup would end them at once)")
+                    result.notes.append(f"{LEFT}: {_WHY}")
                 return result
+        if clock is not None and clock.held():
+            from seclude.sandbox.held import end
+
+            return end(clock, before)
+
+
+def _leaves(pid: int) -> bool:
+    """Wait for a supervisor that has answered. False where it cannot even be killed: a thread that did something for the target may be held."""
+    deadline = time.monotonic() + 1
+    try:
+        while not os.waitpid(pid, os.WNOHANG | _WALL)[0]:
+            if time.monotonic() >= deadline:
+                from seclude.sandbox.held import await_end
+
+                os.kill(pid, csignal.SIGKILL)
+                return await_end(pid)
+            select.select([], [], [], 0.001)
+    except ChildProcessError:  # its end was told before its answer was read
+        return True
+    return True
 
 
 def _killed(ended: bool) -> KernelError:

@@ -2,7 +2,8 @@
 
 It reads job channels from its control socket and forks a supervisor for each, which runs the same engine as the command.
 It is their guard: it is a subreaper, so what a killed supervisor leaves becomes its child and is ended. When the host is
-gone it waits for its supervisors, whose channels have ended too, and leaves.
+gone it waits for its supervisors, whose channels have ended too, and leaves. It has a clock for each of them besides the supervisor's own, since the kernel may
+hold that one (`seclude.sandbox.held`), and a copy of its channel to say so by.
 
 A host that confined itself after this process was made must not reach beyond its confinement through it: before each job the host's
 filters, no_new_privs and ids are compared with what they were.
@@ -18,7 +19,7 @@ from seclude.abi import native
 from seclude.errors import InternalError, KernelError, SecludeError
 from seclude.kernel import libc, prctl, proc, signals
 from seclude.kernel.signals import csignal
-from seclude.sandbox import engine, wire
+from seclude.sandbox import engine, held, wire
 from seclude.sandbox.guard import end_orphans
 
 __all__ = ["identity", "serve"]
@@ -55,16 +56,28 @@ def serve(descriptor: int) -> None:
     as_made = identity(host)
     csignal.pthread_sigmask(csignal.SIG_BLOCK, {csignal.SIGCHLD, csignal.SIGINT, csignal.SIGQUIT, csignal.SIGHUP, csignal.SIGTERM})
     children = signals.signal_descriptor({csignal.SIGCHLD})
-    supervisors: set[int] = set()
+    supervisors: dict[int, _Supervisor] = {}
     poll = select.poll()
-    poll.register(control.fileno(), select.POLLIN)
-    poll.register(children, select.POLLIN)
+    clocks = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    for one in (control.fileno(), children, clocks[0]):
+        poll.register(one, select.POLLIN)
     listening, warm = True, False
     while listening or supervisors:
-        for ready, _ in poll.poll():
-            if ready == children:
+        times = [left for left in (one.clock.timeout() for one in supervisors.values()) if left is not None]
+        for ready, _ in poll.poll(min(times) if times else None):
+            if ready == clocks[0]:
+                _hear(clocks[0], supervisors)
+            elif ready == children:
                 signals.pending(children)
-                _reap(supervisors)
+                _hear(clocks[0], supervisors)  # first: what one that has ended said is not another's of its number
+                _reap(supervisors, poll)
+            elif ready != control.fileno():
+                # Nobody waits for this one's result any more. It knows, if it can.
+                for found in supervisors.values():
+                    if found.channel == ready and found.polled:
+                        poll.unregister(ready)
+                        found.polled = False
+                        found.clock.asked()
             else:
                 passed = wire.take_descriptors(control, 4)
                 if passed is None:
@@ -72,13 +85,62 @@ def serve(descriptor: int) -> None:
                     poll.unregister(control.fileno())
                     continue
                 if len(passed) == 4:
-                    _begin(control, children, passed, supervisors, identity(host) == as_made)
+                    _begin(control, (children, *clocks), passed, supervisors, identity(host) == as_made)
+                    poll.register(passed[0], 0)  # its end only
+                    passed = passed[1:]
                 for one in passed:
                     os.close(one)
                 if not warm:
                     warm = True
                     _warm()
+        for pid, found in tuple(supervisors.items()):
+            if found.clock.held():
+                _end(pid, supervisors, poll)
     os._exit(0)
+
+
+class _Supervisor:
+    """One of our children: a copy of its ``channel``, whether that is ``polled`` for its end, and the clock beside its own."""
+
+    __slots__ = ("channel", "clock", "polled")
+
+    def __init__(self, pid: int, channel: int) -> None:
+        self.channel = channel
+        self.polled = True
+        self.clock = held.Clock(pid)
+
+    def close(self, poll: select.poll) -> None:
+        """Let go of the channel: where its supervisor is gone without an answer, the host sees its end now."""
+        if self.polled:
+            poll.unregister(self.channel)
+        os.close(self.channel)
+
+
+def _hear(clocks: int, supervisors: dict[int, _Supervisor]) -> None:
+    """What supervisors say of their time."""
+    size = held.MESSAGE.size
+    while True:
+        try:
+            said = os.read(clocks, 64 * size)  # each is written whole (pipe(7))
+        except BlockingIOError:
+            return
+        for at in range(0, len(said), size):
+            pid, started, due = held.MESSAGE.unpack_from(said, at)
+            if pid in supervisors:
+                supervisors[pid].clock.told(started, due)
+
+
+def _end(pid: int, supervisors: dict[int, _Supervisor], poll: select.poll) -> None:
+    """End a supervisor that the kernel holds, and tell its host."""
+    one = supervisors.pop(pid)
+    result = held.end(one.clock, supervisors.keys())
+    if one.polled:  # somebody waits for it
+        os.set_blocking(one.channel, False)
+        try:  # noqa: SIM105 - contextlib is an import more
+            wire.answer(one.channel, result)
+        except OSError:  # gone by now, or it does not read
+            pass
+    one.close(poll)
 
 
 def _warm() -> None:
@@ -91,8 +153,8 @@ def _warm() -> None:
     native().number("execve")  # reads this machine's table
 
 
-def _reap(supervisors: set[int]) -> None:
-    orphaned = False
+def _reap(supervisors: dict[int, _Supervisor], poll: select.poll) -> None:
+    orphaned = []
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG | _WALL)
@@ -100,23 +162,32 @@ def _reap(supervisors: set[int]) -> None:
             break
         if not pid:
             break
-        if pid in supervisors:
-            supervisors.discard(pid)
-            orphaned = orphaned or status != 0
+        one = supervisors.pop(pid, None)
+        if one is not None and status == 0:
+            one.close(poll)
+        elif one is not None:
+            orphaned.append(one)
     if orphaned:
-        end_orphans(supervisors)
+        end_orphans(frozenset(supervisors))
+        for one in orphaned:
+            one.close(poll)
 
 
-def _begin(control: _socket.socket, children: int, passed: list[int], supervisors: set[int], unchanged: bool) -> None:
+def _begin(
+    control: _socket.socket, ours: tuple[int, int, int], passed: list[int], supervisors: dict[int, _Supervisor], unchanged: bool
+) -> None:
+    """Fork a supervisor. ``ours``: the descriptor of signals, and the pipe of clocks."""
     pid = os.fork()
     if pid:
-        supervisors.add(pid)
+        supervisors[pid] = _Supervisor(pid, passed[0])
         return
     code = 1
     try:
         prctl.set_dumpable(True)  # the target is made from this process, and must be traceable; the engine takes it back then
         control.close()
-        os.close(children)
+        children, reading, clocks = ours
+        for descriptor in (children, reading, *(one.channel for one in supervisors.values())):
+            os.close(descriptor)
         channel = passed[0]
         for stream in (0, 1, 2):
             os.dup2(passed[stream + 1], stream)
@@ -127,7 +198,13 @@ def _begin(control: _socket.socket, children: int, passed: list[int], supervisor
                     "the host has confined itself, or changed its user, since its helper process was made", "call seclude.run again"
                 )
             job = wire.job_from_plain(wire.receive(channel))
-            outcome: object = engine.execute(job, control=channel, loaded=lambda line: wire.announce(channel, line), guarded=True)
+            outcome: object = engine.execute(
+                job,
+                control=channel,
+                loaded=lambda line: wire.announce(channel, line),
+                guarded=True,
+                clock=lambda *times: _tell(clocks, *times),
+            )
             wire.answer(channel, outcome)  # type: ignore[arg-type]
         except SecludeError as error:
             wire.answer(channel, error)
@@ -138,3 +215,10 @@ def _begin(control: _socket.socket, children: int, passed: list[int], supervisor
         wire.answer(channel, InternalError(f"{type(error).__name__}: {error}"))
     finally:
         os._exit(code)
+
+
+def _tell(clocks: int, started: float, due: float) -> None:
+    try:
+        os.write(clocks, held.MESSAGE.pack(os.getpid(), started, due))
+    except OSError:  # the warden is gone, or does not listen: then our own clock has to do
+        return

@@ -177,12 +177,15 @@ def submit(job: Job, streams: tuple[int, int, int], loaded: Callable[[str], obje
             wire.transmit(ours.fileno(), wire.job_to_plain(job))
             if host is not None:
                 wire.pass_descriptors(ours, [host.theirs.fileno()])
-                return host.serve(ours, loaded)
-            return wire.read_answer(ours.fileno(), loaded)
+            result = wire.read_answer(ours.fileno(), loaded) if host is None else host.serve(ours, loaded)
         except (wire.Closed, BrokenPipeError):
             raise KernelError(
                 "the supervisor was killed; every process of the run was ended", "see who sends SIGKILL, or the kernel's log"
             ) from None
+        # Of a supervisor that was held nothing is left of what it had collected.
+        result.stdout = b"" if 1 in job.capture and result.stdout is None else result.stdout
+        result.stderr = b"" if 2 in job.capture and result.stderr is None else result.stderr
+        return result
     finally:
         _channels.discard(ours)
         # Not only closed: whoever else has this descriptor by a fork must not keep the run alive.

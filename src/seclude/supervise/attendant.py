@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import errno
 import os
+import time
 
 from seclude.supervise.call import Call, Gone, Unreadable
 from seclude.supervise.pool import EventLoop, Pool
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
     #: what the record is to be told, by the loop
     Told: TypeAlias = tuple[Callable[..., None], tuple[Any, ...]]
 
-__all__ = ["GIVES", "Attendant", "close_listener"]
+__all__ = ["GIVES", "PATIENCE", "Attendant", "close_listener"]
 
 #: the verdicts that this engine can give
 GIVES: frozenset[type[Verdict]] = frozenset((Allow, Deny, Return, Kill, Inject, Emulate))
+#: seconds
+PATIENCE = 2.0
 _USER_NOTIF = 0x7FC00000
 
 
@@ -179,9 +182,13 @@ class Attendant:
         return bool(self._giving or self._done)
 
     def settle(self) -> None:
-        """Take over what was denied up to now, also by threads that have answered but not said so yet: after the target's end nothing is left out."""
-        while self._giving:
-            os.sched_yield()  # they are past everything that could take time
+        """Take over what was denied up to now, also by threads that have answered but not said so yet: after the target's end nothing is left out.
+
+        But for a thread that the kernel holds where it reads what the record is to show: it is not waited for beyond `PATIENCE` seconds.
+        """
+        give_up = time.monotonic() + PATIENCE
+        while self._giving and time.monotonic() < give_up:
+            os.sched_yield()
         self.drain()
 
     def _finish(self, told: Told | None) -> None:

@@ -126,7 +126,7 @@ def move(act: Act, from_fd: int, source: bytes, to_fd: int, target: bytes, flags
             raise Refused(one.whole, WRITE, WRITE, "something in it is hidden, and would not be under the other name")
         if _is_grant(act, one) and _is_directory(one):
             raise Refused(one.path, act.rules.level(one.path), WRITE)
-    return _done(syscall("renameat2", old.handle, old.name, new.handle, new.name, flags))
+    return _done(syscall("renameat2", old.handle, old.name, new.handle, new.name, flags, wait=True))
 
 
 def _is_directory(place: Missing) -> bool:
@@ -154,7 +154,7 @@ def add_name(act: Act, from_fd: int, source: bytes, to_fd: int, target: bytes, f
     if not (found.stat.st_nlink == 0 and found.through and found.own in (os.O_WRONLY, os.O_RDWR)):  # one of O_TMPFILE gets its first name
         act.require_found(found, WRITE)
     place = _place(act, to_fd, target, second)
-    return _done(syscall("linkat", AT_FDCWD, paths.at(found.handle), place.handle, place.name, AT_SYMLINK_FOLLOW))
+    return _done(syscall("linkat", AT_FDCWD, paths.at(found.handle), place.handle, place.name, AT_SYMLINK_FOLLOW, wait=True))
 
 
 def make_link(act: Act, text: bytes, dirfd: int, path: bytes) -> Outcome:
@@ -200,7 +200,7 @@ def change_owner(act: Act, dirfd: int, path: bytes | None, owner: int, group: in
     if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
         raise OSError(errno.EINVAL, "")
     found = _changed(act, dirfd, path, flags)
-    return _done(syscall("fchownat", found.handle, b"", owner, group, AT_EMPTY_PATH))
+    return _done(syscall("fchownat", found.handle, b"", owner, group, AT_EMPTY_PATH, wait=True))
 
 
 def change_times(act: Act, dirfd: int, path: bytes | None, times: bytes | None, flags: int) -> Outcome:
@@ -208,7 +208,7 @@ def change_times(act: Act, dirfd: int, path: bytes | None, times: bytes | None, 
     if flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
         raise OSError(errno.EINVAL, "")
     found = _changed(act, dirfd, path, flags)
-    return _done(syscall("utimensat", found.handle, b"", times, AT_EMPTY_PATH))
+    return _done(syscall("utimensat", found.handle, b"", times, AT_EMPTY_PATH, wait=True))
 
 
 def read_times(act: Act, index: int, form: str, scale: int = 1) -> bytes | None:
@@ -278,27 +278,27 @@ def set_xattr(act: Act, fd: int, path: bytes | None, flags: int) -> Outcome:
         raise OSError(errno.E2BIG, "")
     value = act.call.bytes(2, size) if size else b""
     found = _changed(act, fd, path, flags)
-    return _done(syscall("setxattr", paths.at(found.handle), name, value, len(value), act.int32(4)))
+    return _done(syscall("setxattr", paths.at(found.handle), name, value, len(value), act.int32(4), wait=True))
 
 
 def remove_xattr(act: Act, fd: int, path: bytes | None, flags: int) -> Outcome:
     """Remove an attribute: removexattr(2), lremovexattr(2), fremovexattr(2)."""
     name = _name(act, 1)
     found = _changed(act, fd, path, flags)
-    return _done(syscall("removexattr", paths.at(found.handle), name))
+    return _done(syscall("removexattr", paths.at(found.handle), name, wait=True))
 
 
 def get_xattr(act: Act, path: bytes, flags: int) -> Outcome:
     """Get an attribute: getxattr(2), lgetxattr(2)."""
     name = _name(act, 1)
     found = _seen(act, path, flags)
-    return _given(act, 2, lambda buffer, size: syscall("getxattr", paths.at(found.handle), name, buffer, size))
+    return _given(act, 2, lambda buffer, size: syscall("getxattr", paths.at(found.handle), name, buffer, size, wait=True))
 
 
 def list_xattr(act: Act, path: bytes, flags: int) -> Outcome:
     """List attributes: listxattr(2), llistxattr(2)."""
     found = _seen(act, path, flags)
-    return _given(act, 1, lambda buffer, size: syscall("listxattr", paths.at(found.handle), buffer, size))
+    return _given(act, 1, lambda buffer, size: syscall("listxattr", paths.at(found.handle), buffer, size, wait=True))
 
 
 def _given(act: Act, index: int, ask: Callable[[object, int], int]) -> Outcome:

@@ -33,7 +33,7 @@ def look(act: Act, dirfd: int, path: bytes, buffer: int, flags: int, *, wide: bo
     arch = act.call.arch
     if arch is not None and arch.bits == 64 and not arch.x32_bit:
         raw = ctypes.create_string_buffer(256)
-        result = syscall("newfstatat", found.handle, b"", raw, AT_EMPTY_PATH)
+        result = syscall("newfstatat", found.handle, b"", raw, AT_EMPTY_PATH, wait=True)
         if result < 0:
             raise OSError(-result, "")
         return 0, ((act.address(buffer), raw.raw[:_STAT_SIZE]),)
@@ -65,7 +65,7 @@ def look_statx(act: Act, dirfd: int, path: bytes, flags: int, mask: int, buffer:
         raise OSError(errno.EINVAL, "")
     found = _looked_at(act, dirfd, path, flags)
     raw = ctypes.create_string_buffer(256)
-    result = syscall("statx", found.handle, b"", AT_EMPTY_PATH | flags & 0x6000, mask, raw)
+    result = syscall("statx", found.handle, b"", AT_EMPTY_PATH | flags & 0x6000, mask, raw, wait=True)
     if result < 0:
         raise OSError(-result, "")
     return 0, ((act.address(buffer), raw.raw),)
@@ -113,7 +113,7 @@ def ask(act: Act, dirfd: int, path: bytes, mode: int, flags: int) -> Outcome:
         passing = found.kind == stat.S_IFDIR and not mode & 4
         if (mode & 2 and level < WRITE) or (mode & 5 and level < READ and not passing):
             raise PermissionError(errno.EACCES, "")  # a question, with an answer: nothing was denied
-    result = syscall("faccessat2", found.handle, b"", mode, AT_EMPTY_PATH | AT_EACCESS)
+    result = syscall("faccessat2", found.handle, b"", mode, AT_EMPTY_PATH | AT_EACCESS, wait=True)
     if result < 0:
         raise OSError(-result, "")
     return 0, ()
@@ -129,7 +129,7 @@ def look_at_system(act: Act, dirfd: int, path: bytes, buffer: int, size: int = -
         raise OSError(errno.EINVAL, "")
     found = _looked_at(act, dirfd, path, 0)
     raw = ctypes.create_string_buffer(120)
-    result = syscall("fstatfs", found.handle, raw)
+    result = syscall("fstatfs", found.handle, raw, wait=True)
     if result < 0:
         raise OSError(-result, "")
     if native:
@@ -157,7 +157,7 @@ def watch(act: Act, fd: int, path: bytes, mask: int) -> Outcome:
         os.close(handle)
     try:
         act.enter()
-        result = syscall("inotify_add_watch", instance, paths.at(found.handle), mask & ~_IN_DONT_FOLLOW)
+        result = syscall("inotify_add_watch", instance, paths.at(found.handle), mask & ~_IN_DONT_FOLLOW, wait=True)
     finally:
         os.close(instance)
     if result < 0:
