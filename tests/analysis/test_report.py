@@ -406,7 +406,7 @@ def test_a_name_that_leads_elsewhere_does_not_lead_the_page_there(tmp_path):
         ((), "name what to report on"),
         (("nothing-there",), "no such file"),
         (("compute", "readonly", "container"), "input"),
-        (("compute", "-o", "/nonexistent/page.html"), "cannot write"),
+        (("compute", "-o", "/nonexistent/page.html"), "cannot be written"),
         (("compute", "--arch", "x87"), "x86"),
     ],
 )

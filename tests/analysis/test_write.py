@@ -1,44 +1,17 @@
-"""Files written whole or not at all, and what filters on top of each other amount to."""
+"""Forms that are written, and what filters on top of each other amount to."""
 
 from __future__ import annotations
-
-import os
-import stat
 
 import pytest
 
 from seclude.abi import arch
 from seclude.analysis.summary import summary
-from seclude.analysis.write import replace_file, write
+from seclude.analysis.write import write
 from seclude.bpf import assemble
 from seclude.errors import FilterError, UsageError
 
 
-def test_a_file_is_replaced_with_its_mode(tmp_path):
-    path = tmp_path / "f"
-    path.write_bytes(b"old")
-    path.chmod(0o640)
-    replace_file(str(path), b"new")
-    assert path.read_bytes() == b"new"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    link = tmp_path / "link"
-    link.symlink_to(path)
-    replace_file(str(link), b"newer")
-    assert link.is_symlink()
-    assert path.read_bytes() == b"newer"
-    assert sorted(os.listdir(tmp_path)) == ["f", "link"]
-
-
-def test_what_cannot_be_written_is_said_and_left(tmp_path):
-    with pytest.raises(UsageError, match="No such file"):
-        replace_file(str(tmp_path / "none" / "f"), b"x")
-    with pytest.raises(UsageError, match="is a directory"):
-        replace_file(str(tmp_path), b"x")
-    with pytest.raises(UsageError, match="null"):
-        replace_file("a\0b", b"x")
-    with pytest.raises(UsageError, match="No space left"):
-        replace_file("/dev/full", b"x")
-    replace_file("/dev/null", b"x")
+def test_an_unknown_form_is_refused():
     with pytest.raises(UsageError, match="unknown form"):
         write(assemble("return ALLOW"), "elf")
 

@@ -240,7 +240,7 @@ def test_outputs_are_whole_or_not_there(place, capsys):
     assert main(["optimize", "b.bpf", "-o", str(link)]) == 0
     assert link.is_symlink()
     assert from_program(assemble_file(target)) is from_policy(parse(B))
-    assert "cannot write" in said(capsys, "fuse", "a.bpf", "-o", "no/such/directory.bpf", code=125)
+    assert "cannot be written" in said(capsys, "fuse", "a.bpf", "-o", "no/such/directory.bpf", code=125)
     assert main(["fuse", "a.bpf", "-o", "/dev/null"]) == 0
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
 

@@ -70,7 +70,7 @@ def test_another_native_and_the_reported_form():
         (["container", "--optimize-for", "luck"], "--optimize-for takes one of"),
         (["container", "--arch", "z80"], "z80"),
         (["container", "--weights", "/no/such/file"], "/no/such/file"),
-        (["container", "-o", "/no/such/directory/f"], "cannot write"),
+        (["container", "-o", "/no/such/directory/f"], "cannot be written"),
         (["container", "--allow", "no_such_call"], "no_such_call"),
         (["container", "--emit", "c", "--name", "1x"], "identifier"),
     ],

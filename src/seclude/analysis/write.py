@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
-import tempfile
 from typing import TYPE_CHECKING
 
 from seclude.errors import UsageError
@@ -12,7 +9,7 @@ from seclude.errors import UsageError
 if TYPE_CHECKING:
     from seclude.bpf.program import Program
 
-__all__ = ["FORMS", "replace_file", "write"]
+__all__ = ["FORMS", "write"]
 
 #: form → what it is
 FORMS = {
@@ -64,43 +61,3 @@ def _c(program: Program) -> str:
         lines.append(f"    {{0x{code:02x}, 0x{jt:02x}, 0x{jf:02x}, 0x{k:08x}}}, /* {text.replace('*/', '* /')} */")
     lines += ["};", "", f"static struct sock_fprog program = {{.len = {len(program)}, .filter = filter}};"]
     return "\n".join(lines) + "\n"
-
-
-def replace_file(path: str, content: bytes) -> None:
-    """Write a file whole or not at all: beside it first, then renamed over it. What is no regular file (/dev/stdout) is written to.
-
-    Raises `UsageError` where it cannot be written; then the old file is as it was.
-    """
-    try:
-        try:
-            mode = os.stat(path).st_mode
-        except FileNotFoundError:
-            mode = 0
-        if mode and not stat.S_ISREG(mode):
-            if stat.S_ISDIR(mode):
-                raise UsageError(f"{path}: is a directory", "name a file")
-            with open(path, "wb", buffering=0) as file:
-                _all(file.fileno(), content)
-            return
-        target = os.path.realpath(path)
-        descriptor, beside = tempfile.mkstemp(prefix=".seclude-", dir=os.path.dirname(target) or ".")
-        try:
-            with os.fdopen(descriptor, "wb", buffering=0) as file:
-                _all(file.fileno(), content)
-                umask = os.umask(0)
-                os.umask(umask)
-                os.fchmod(file.fileno(), stat.S_IMODE(mode) if mode else 0o666 & ~umask)
-            os.replace(beside, target)
-        except BaseException:
-            os.unlink(beside)
-            raise
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror or error}", "nothing was changed") from None
-    except ValueError as error:
-        raise UsageError(f"{path!r}: {error}") from None
-
-
-def _all(descriptor: int, content: bytes) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]

@@ -41,8 +41,9 @@ exit codes: 0 written, 1 the kernel would refuse the filter (nothing is written)
 def main(arguments: Arguments) -> int:
     """Assemble, check, write; the exit code."""
     from seclude.analysis.source import assemble_source, read_bytes
-    from seclude.analysis.write import replace_file, write
+    from seclude.analysis.write import write
     from seclude.bpf.validator import validate
+    from seclude.cli.output import refuse_terminal, write_out
 
     if len(arguments.rest) != 1:
         raise UsageError("seclude asm takes one file", "stdin is -; see: seclude asm --help")
@@ -51,8 +52,8 @@ def main(arguments: Arguments) -> int:
     output = arguments.text("output")
     if output == "":
         raise UsageError("seclude asm: --output names nothing", "give a file's name")
-    if form == "raw" and output in (None, "-") and sys.stdout.isatty():
-        raise UsageError("seclude asm: raw bytes are not for a terminal", "write them to a file with -o OUT, or choose --format hex")
+    if form == "raw":
+        refuse_terminal(output, "seclude asm: raw bytes are not for a terminal", "write them to a file with -o OUT, or choose --format hex")
     raw = read_bytes(name)
     try:
         text = raw.decode("utf-8-sig")
@@ -68,11 +69,5 @@ def main(arguments: Arguments) -> int:
     if findings and not arguments.flag("unchecked"):
         sys.stderr.write("seclude: the kernel would refuse this filter: nothing was written; --unchecked writes it all the same\n")
         return 1
-    content = write(assembly.program, form)
-    if output in (None, "-"):
-        sys.stdout.flush()
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
-    else:
-        replace_file(str(output), content)
+    write_out(output, write(assembly.program, form))
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from seclude.cli.options import Command, Option
-from seclude.errors import InputError, KernelError, UsageError
+from seclude.errors import InputError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ COMMAND = Command(
     "compile POLICY [options]",
     "Compile a policy (a preset's name or a file) into a BPF filter, read it back and prove it equal to the policy.",
     (
-        Option("--output, -o", "FILE", "where to write the filter, instead of standard output"),
+        Option("--output, -o", "FILE", "where to write the filter, instead of standard output ('-')"),
         Option("--emit", "FORM", "what to write", default="raw", choices=("raw", "asm", "c", "go", "rust", "json")),
         Option("--name", "NAME", "the identifier in C, Go and Rust", default="filter"),
         Option("--optimize-for", "WHAT", "which calls are to be fast", default="blend", choices=("blend", "bitmap", "profile", "uniform")),
@@ -44,22 +44,23 @@ exit codes: 0 written, 125 anything else: then nothing was written
 
 def main(arguments: Arguments) -> int:
     """Compile and write; the exit code."""
+    from seclude.cli.output import refuse_terminal, write_file, write_out
     from seclude.compiler.emit import emitted
 
     if len(arguments.rest) != 1:
         raise UsageError("seclude compile: name one policy", "see: seclude compile --help")
     form = arguments.text("emit") or "raw"
     target = arguments.text("output")
-    if target is None and form == "raw" and sys.stdout.isatty():
-        raise UsageError("seclude compile: a filter is binary, and standard output is a terminal", "give -o FILE, or --emit asm")
+    if form == "raw":
+        refuse_terminal(target, "seclude compile: a filter is binary, and standard output is a terminal", "give -o FILE, or --emit asm")
     built = _built(arguments)
     text = emitted(built.program, form, arguments.text("name") or "filter")
     certificate = arguments.text("certificate")
     if certificate is not None and certificate != "-":
         import json
 
-        _write(certificate, (json.dumps(built.certificate.as_json(), indent=2) + "\n").encode())
-    _write(target, text)
+        write_file(certificate, (json.dumps(built.certificate.as_json(), indent=2) + "\n").encode())
+    write_out(target, text)
     if certificate == "-":
         sys.stderr.write(f"{built.certificate}\n")
     return 0
@@ -108,16 +109,3 @@ def read_weights(file: str) -> dict[str, float]:
     if not isinstance(found, dict) or not found:
         raise InputError(f"{file}: expected an object of calls and numbers", 'a profile reads: {"read": 120, "write": 80}')
     return found
-
-
-def _write(file: str | None, raw: bytes) -> None:
-    if file is None:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(raw)
-        sys.stdout.buffer.flush()
-        return
-    try:
-        with open(file, "wb") as handle:
-            handle.write(raw)
-    except OSError as error:
-        raise KernelError(f"cannot write {file}: {error.strerror or error}", errno=error.errno or 0) from None

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 from seclude.cli.options import Command, Option
-from seclude.cli.sources import READ_OPTIONS, read_sources, write_file
+from seclude.cli.output import write_out
+from seclude.cli.sources import READ_OPTIONS, read_sources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,10 +47,5 @@ def main(arguments: Arguments) -> int:
     if where:
         decision = restrict(decision, where)
     native = arguments.text("arch")
-    text = str(decompile(decision, native=native))
-    target = arguments.text("output")
-    if target is None or target == "-":
-        sys.stdout.write(text)
-    else:
-        write_file(target, text.encode())
+    write_out(arguments.text("output"), str(decompile(decision, native=native)).encode())
     return 0

@@ -51,8 +51,9 @@ def main(arguments: Arguments) -> int:
     style = arguments.text("style")
     if style == "annotated":
         from seclude.analysis.listing import annotated
+        from seclude.cli.output import draws
 
-        text = annotated(source.program, arch, findings=findings, ascii_only=not _draws())
+        text = annotated(source.program, arch, findings=findings, ascii_only=not draws())
     elif style == "plain":
         from seclude.bpf.disassembler import listing
 
@@ -72,15 +73,6 @@ def main(arguments: Arguments) -> int:
         if style != "annotated":
             sys.stderr.write("".join(f"{finding}\n" for finding in findings[:20]))
     return int(broken)
-
-
-def _draws() -> bool:
-    """Whether the output's encoding has the characters of the arrows."""
-    try:
-        "┌├└│─┼▶┬┴".encode(sys.stdout.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
 
 
 def _as_json(source: Source, arch: str | None, broken: bool) -> str:

@@ -71,9 +71,9 @@ def _directory(path: str) -> None:
 
 
 def _save(directory: str, name: str, content: bytes) -> None:
-    from seclude.analysis.write import replace_file
+    from seclude.cli.output import write_file
 
-    replace_file(os.path.join(directory, name), content)
+    write_file(os.path.join(directory, name), content)
 
 
 def _emit(data: dict[str, object], json: bool, directory: str | None) -> None:
@@ -93,19 +93,12 @@ def _body(program: Program, style: str, arch: str | None) -> str:
         return ""
     if style == "annotated":
         from seclude.analysis.listing import annotated
+        from seclude.cli.output import draws
 
-        return annotated(program, arch, ascii_only=not _draws())
+        return annotated(program, arch, ascii_only=not draws())
     from seclude.bpf.disassembler import disassemble, listing
 
     return listing(program, arch) if style == "plain" else disassemble(program, arch)
-
-
-def _draws() -> bool:
-    try:
-        "┌├└│─┼▶┬┴".encode(sys.stdout.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
 
 
 def _program_json(program: Program) -> dict[str, object]:

@@ -159,7 +159,7 @@ def _fix(arguments: Arguments, sources: list[Source], form: str) -> int:
         assert source.policy is not None
         outcome = fixed(source.policy, profile=arguments.text("profile_of") or "")
         if outcome.text != source.policy.sources[0][1]:
-            from seclude.cli.sources import write_file
+            from seclude.cli.output import write_file
 
             write_file(source.name, outcome.text.encode())
             sys.stdout.write(printable(outcome.diff(source.name)))

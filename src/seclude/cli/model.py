@@ -57,7 +57,7 @@ def main(arguments: Arguments) -> int:
     if target == "-":
         sys.stdout.write(written)
     else:
-        from seclude.cli.sources import write_file
+        from seclude.cli.output import write_file
 
         write_file(target, written.encode())
     return 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 
 from seclude.cli.options import Command, Option
-from seclude.cli.sources import READ_OPTIONS, read_sources, write_file
+from seclude.cli.output import refuse_terminal, write_out
+from seclude.cli.sources import READ_OPTIONS, read_sources
 from seclude.errors import UsageError
 
 TYPE_CHECKING = False
@@ -51,8 +52,7 @@ def main(arguments: Arguments) -> int:
     if not arguments.rest:
         raise UsageError("seclude report: name what to report on: a policy, a preset, or a filter", "see: seclude report --help")
     target = arguments.text("output") or _default_name(arguments.rest)
-    if target == "-" and sys.stdout.isatty():
-        raise UsageError("seclude report: a page is not for a terminal", "give -o FILE.html")
+    refuse_terminal(target, "seclude report: a page is not for a terminal", "give -o FILE.html")
     from seclude import abi
     from seclude.analysis.report import report
 
@@ -61,13 +61,9 @@ def main(arguments: Arguments) -> int:
         [_input(source) for source in read_sources(arguments, 1, 2)],
         home=abi.arch(named) if named else None,
     ).encode()
-    if target == "-":
-        sys.stdout.flush()
-        sys.stdout.buffer.write(page)
-        sys.stdout.buffer.flush()
-        return 0
-    write_file(target, page)
-    sys.stdout.write(f"{target}\n")
+    write_out(target, page)
+    if target != "-":
+        sys.stdout.write(f"{target}\n")
     return 0
 
 

@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from seclude.cli.options import Option
+from seclude.cli.output import refuse_terminal, write_out
 from seclude.errors import FilterError, InputError, KernelError, UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ __all__ = [
     "require_output",
     "say_notes",
     "usual_order",
-    "write_file",
     "write_filter",
 ]
 
@@ -313,8 +313,8 @@ def require_output(arguments: Arguments, command: str) -> str:
     target = arguments.text("output")
     if target is None:
         raise UsageError(f"seclude {command}: say where the filter goes: -o FILE", "'-' is standard output")
-    if target == "-" and arguments.text("emit") == "raw" and sys.stdout.isatty():
-        raise UsageError(f"seclude {command}: a filter is binary, and standard output is a terminal", "give -o FILE, or --emit asm")
+    if arguments.text("emit") == "raw":
+        refuse_terminal(target, f"seclude {command}: a filter is binary, and standard output is a terminal", "give -o FILE, or --emit asm")
     return target
 
 
@@ -322,39 +322,4 @@ def write_filter(arguments: Arguments, program: Program, target: str) -> None:
     """Write the program in the form that ``--emit`` names: to standard output for ``-``, else to a file, whole or not at all."""
     from seclude.compiler.emit import emitted
 
-    raw = emitted(program, arguments.text("emit") or "raw", "filter")
-    if target == "-":
-        sys.stdout.flush()
-        sys.stdout.buffer.write(raw)
-        sys.stdout.buffer.flush()
-    else:
-        write_file(target, raw)
-
-
-def write_file(target: str, raw: bytes) -> None:
-    """Replace ``target`` in one step, so that nobody ever reads half of it; a device or a pipe is written to. Raises `KernelError`."""
-    import stat
-    import tempfile
-
-    try:
-        path = os.path.realpath(target)
-        mode = os.stat(path).st_mode if os.path.exists(path) else None
-        if mode is not None and not stat.S_ISREG(mode):
-            with open(path, "wb") as file:
-                file.write(raw)
-            return
-        descriptor, fresh = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=os.path.dirname(path))
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(raw)
-            if mode is None:
-                mask = os.umask(0)
-                os.umask(mask)
-                mode = 0o666 & ~mask
-            os.chmod(fresh, stat.S_IMODE(mode))
-            os.replace(fresh, path)
-        except BaseException:
-            os.unlink(fresh)
-            raise
-    except OSError as error:
-        raise KernelError(f"cannot write {target}: {error.strerror or error}", errno=error.errno or 0) from None
+    write_out(target, emitted(program, arguments.text("emit") or "raw", "filter"))
