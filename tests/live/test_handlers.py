@@ -185,14 +185,87 @@ def test_under_a_supervisor_with_a_listener_the_other_engine_still_decides():
     for engine, status, out, said in (
         ("notify", 125, "", "try --engine ptrace, which needs no listener"),
         ("ptrace", 0, "parent 4242 0\n", ""),
+        ("auto", 0, "parent 4242 0\n", "calls are decided by ptrace instead (as with --engine ptrace)\n"),
     ):
-        done = support.seclude(
-            "run", "--policy", policy("default allow\n"), "--no-ptrace", "--", python(), "-m", "seclude",
-            "run", *inner, "--engine", engine, "--", c_program(VICTIM),
-        )  # fmt: skip
+        done = nested("default allow\n", *inner, "--engine", engine, "--", c_program(VICTIM))
         assert done.status == status, str(done)
         assert out in done.stdout
         assert said in done.stderr
+
+
+def nested(outer, *inner, options=(), **more):
+    """A run in a run: the outer one has a listener, and no tracer unless its policy forbids to trace."""
+    command = (python(), "-m", "seclude", "run", *inner)
+    return support.seclude("run", "--policy", policy(outer), "--report", "none", *options, "--", *command, **more)
+
+
+INJECTING = """
+import os
+from seclude.supervise import Allow, Deny, Inject, handler
+@handler('getppid', may={Allow, Deny, Inject})
+def give(call): return Inject(os.open('/dev/null', os.O_RDONLY))
+@handler('getppid')
+def allow(call): return Allow()
+"""
+
+
+@pytest.mark.parametrize(
+    ("outer", "name", "rest", "said", "remedy"),
+    [
+        # One that needs descriptors to be given cannot do with the other engine.
+        ("default allow\n", "give", (), "which need a supervisor, but denials are not reported: this process is under a filter", "run it where there is no such filter"),
+        ("default allow\n", "allow", ("--read", "/usr"), "--read: files are decided by a supervisor, but denials are not reported: ", "run it where"),
+        ("default allow\n", "allow", ("--no-ptrace",), "neither can be had: denials are not reported: ", "see: seclude doctor"),
+        # The outer run traces too, and a thread has one tracer.
+        (ALLOW, "allow", (), "calls are decided through a listener or by a tracer, and neither can be had: ", "see: seclude doctor"),
+    ],
+)  # fmt: skip
+def test_where_neither_engine_can_be_had_it_is_one_line(outer, name, rest, said, remedy):
+    inner = [*options(INJECTING, name), "--policy", policy(ALLOW + "notify getppid\n"), *rest]
+    done = nested(outer, *inner, "--", "sh", "-c", "echo ran")
+    assert (done.status, done.stdout) == (125, ""), str(done)
+    first, second = done.stderr.splitlines()
+    assert said in first, str(done)
+    assert remedy in second, str(done)
+
+
+def test_where_a_filter_hides_listeners_the_other_engine_decides():
+    """As on a kernel that has none, or none that can be waited at."""
+    hiding = "default allow\nerrno(EINVAL) seccomp(op == SECCOMP_SET_MODE_FILTER and flags & 8 != 0)\n"  # SECCOMP_FILTER_FLAG_NEW_LISTENER
+    inner = [*options(MORE, "parent"), "--policy", policy(ALLOW + "notify getppid\n")]
+    done = nested(hiding, *inner, "--", c_program(VICTIM), options=("--no-report", "--no-ptrace"))
+    assert done.status == 0, str(done)
+    assert "parent 4242 0\n" in done.stdout
+    assert "calls are decided by ptrace instead" in done.stderr
+
+
+def test_addresses_are_brokered_by_the_other_engine_too():
+    code = "import socket\nfor port in (9, 10):\n try: socket.socket().connect(('127.0.0.1', port))\n except OSError as error: print(error.strerror)"
+    inner = ["--policy", policy(ALLOW), "--connect", "127.0.0.1:9"]
+    done = nested("default allow\n", *inner, "--", python(), "-c", code)
+    assert done.stdout == "Connection refused\nPermission denied\n", str(done)
+    assert "127.0.0.1:10 is not granted by --connect" in done.stderr
+
+
+def test_handlers_of_the_library_are_asked_by_the_other_engine_too():
+    """What one of them allowed after a look is refused then: there is nobody who could do it on the copy."""
+    code = f"""
+import seclude
+from seclude.supervise import Allow, Return, handler
+@handler('getppid', may={{Allow, Return}})
+def parent(call): return Return(4242)
+@handler('chdir')
+def look(call):
+    call.path(0)
+    return Allow()
+result = seclude.run([{python()!r}, '-c', 'import os; print(os.getppid(), flush=True); os.chdir("/")'], policy={policy(ALLOW + "notify getppid, chdir" + chr(10))!r},
+                     handlers=[parent, look], capture=True, env={{}})
+print(result.stdout, result.stderr[-40:], [denial.reason[:37] for denial in result.denials], result.notes[-1])
+"""
+    done = support.seclude("run", "--policy", policy("default allow\n"), "--report", "none", "--", python(), "-c", code)
+    assert done.stdout.startswith("b'4242\\n' "), str(done)
+    assert "['handler look allowed it after looking']" in done.stdout, str(done)
+    assert "calls are decided by ptrace instead" in done.stdout
 
 
 def test_few_descriptors_are_enough_or_the_shortage_is_said():

@@ -81,7 +81,7 @@ class Host:
         self._waiting: dict[int, SimpleQueue[Verdict]] = {}
         self._numbers = count()
         self.wanted: dict[str, Any] = {"remote": [list(key) for key in self.router.calls], "engine": engine}
-        performed = looks_at(given) if engine == "notify" else set()
+        performed = looks_at(given) if engine != "ptrace" else set()
         if performed:
             self.wanted["performed"] = sorted(performed)
             self.router.performers = dict.fromkeys(performed, self._elsewhere)
@@ -173,6 +173,7 @@ class Host:
     # -- the ptrace engine: the verdict goes back
 
     def _asked(self, number: int, tid: int, token: int, nr: int, ip: int, raw: tuple[int, ...], data: int, started: int | None) -> None:
+        self.router.performers = {}  # nobody does calls for a thread that a tracer holds
         call = Call(self._kernel, tid, token, nr, ip, raw, lambda: proc.start_time(tid) == started, data)
         chain = self.router.find(token, nr) or ()
         place = self.router.place(chain)

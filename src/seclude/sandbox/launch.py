@@ -18,6 +18,7 @@ from seclude.supervise.plain import ALLOW, ERRNO, KILL_PROCESS, KILL_THREAD, LOG
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from seclude.sandbox.result import Job
 
@@ -114,15 +115,34 @@ def _allows_ptrace(plain: Plain) -> bool:
 
 def refuse_without_supervisor(job: Job, plain: Plain, why: str) -> None:
     """Raise `PolicyError` where the policy has notify or trace actions, which nobody would answer."""
-    if job.supervision.get("engine") != "ptrace" and plain.returns(USER_NOTIF, TRACE):
-        handled = job.supervision.keys() & {"handlers", "remote"}
-        granted = [f"--{option}" for option in ("connect", "bind") if job.supervision.get(option)]
+    wanted = job.supervision
+    if wanted.get("engine") != "ptrace" and plain.returns(USER_NOTIF, TRACE):
+        handled = wanted.keys() & {"handlers", "remote"}
+        besides = wanted.keys() & {"read", "write", "hide", "exec", "ask"}
+        if job.report and wanted.get("engine", "auto") == "auto" and not besides and (handled or wanted.keys() & {"connect", "bind"}):
+            return  # `supervision.build` takes the other engine, which needs no listener
+        granted = [f"--{option}" for option in ("connect", "bind", "exec", "read", "write", "hide") if wanted.get(option)]
         if granted:
-            raise PolicyError(f"{' and '.join(granted)}: addresses are decided by a supervisor, but {why}", "leave reporting on")
+            what = "addresses" if granted[0] in ("--connect", "--bind") else "programs" if granted[0] == "--exec" else "files"
+            remedy = "run it where there is no such filter" if job.report else "leave reporting on"
+            if job.report and not wanted.keys() - {"read", "write", "runtime", "watch"}:
+                remedy += ", or add --no-report: then Landlock alone holds the files"
+            raise PolicyError(f"{' and '.join(granted)}: {what} are decided by a supervisor, but {why}", remedy)
         raise PolicyError(
             f"the policy has notify or trace actions, which need a supervisor, but {why}",
-            "try --engine ptrace, which needs no listener" if handled else "use errno instead, or leave reporting on",
+            "try --engine ptrace, which needs no listener"
+            if handled and _traceable(wanted)
+            else f"{'run it where there is no such filter' if job.report else 'leave reporting on'}, or use errno instead",
         )
+
+
+def _traceable(wanted: dict[str, Any]) -> bool:
+    """Whether the handlers could do with the ptrace engine; those of another process are taken to."""
+    if "handlers" not in wanted:
+        return True
+    from seclude.sandbox.supervision import choose_engine
+
+    return choose_engine(wanted["handlers"]) != "notify"
 
 
 def refuse_forbidden_start(job: Job, plain: Plain, args: tuple[int, ...], *, report: bool) -> None:

@@ -250,7 +250,7 @@ def _forwarder(run: Run, twice: set[tuple[int, int]]) -> Forwarder:
         if not passed:
             raise KernelError("the host of this run's handlers is gone")
         (run.job.supervision["channel"],) = passed  # kept, should the run be started a second time
-    return Forwarder(run.job.supervision["channel"], run.poll)
+    return Forwarder(os.dup(run.job.supervision["channel"]), run.poll)
 
 
 def looks_at(handlers: Iterable[Handler]) -> set[str]:
@@ -286,10 +286,11 @@ def gives(engine: str) -> frozenset[type[Verdict]]:
 
 
 def choose_engine(words: Sequence[str], wanted: str = "auto") -> str:
-    """The engine for these handlers: as ``wanted``, or for ``auto`` the first of notify and ptrace that can give every verdict they declare.
+    """The engine for these handlers: as ``wanted``; for ``auto`` the one that can give every verdict they declare, or still ``auto`` where both can: then it is notify, but
+    where no listener can be had (`build`).
 
     Raises `UsageError` where none can, and as `load_handlers` does.
-    """
+    """  # fmt: skip
     return wanted if wanted != "auto" else choose(load_handlers(words))
 
 
@@ -300,9 +301,9 @@ def choose(handlers: Iterable[Handler], wanted: str = "auto") -> str:
             raise UsageError(f"engine={wanted!r}: it is 'notify', 'ptrace' or 'auto'")
         return wanted
     declared = {kind for one in handlers for kind in one.may}
-    for engine in ("notify", "ptrace"):
-        if declared <= gives(engine):
-            return engine
+    able = [engine for engine in ("notify", "ptrace") if declared <= gives(engine)]
+    if able:
+        return able[0] if len(able) == 1 else "auto"
     lacking = {engine: ", ".join(sorted(kind.__name__ for kind in declared - gives(engine))) for engine in ("notify", "ptrace")}
     raise UsageError(
         f"no engine can give every verdict that the handlers declare: notify lacks {lacking['notify']}, ptrace lacks {lacking['ptrace']}",
@@ -328,6 +329,8 @@ def build(job: Job, run: Run) -> Supervision:
 
         handlers.append(_for_each_thread(broker(wanted, run.path, job.cwd), architectures(job.artifact)))
     engine = choose_engine(words, wanted.get("engine", "auto"))
+    if engine == "auto":
+        engine = _either(run, handlers)
     if engine == "ptrace" and not run.trace:
         raise PolicyError(
             "the ptrace engine decides calls, and this run does not trace" + _why(run), "try --engine notify; see: seclude doctor"
@@ -350,6 +353,21 @@ def build(job: Job, run: Run) -> Supervision:
 
         made.ask(ask.build(wanted["ask"], job.artifact))
     return made
+
+
+def _either(run: Run, handlers: Iterable[Handler]) -> str:
+    """The engine where the run's own handlers leave the choice: notify, but ptrace where a listener was wanted and cannot be had."""
+    job = run.job
+    if run.report or not job.report or "ask" in job.supervision or any(one.may - gives("ptrace") for one in handlers):
+        return "notify"
+    if not run.trace:
+        why = [*run.notes, *([] if job.ptrace else ["tracing is off (--no-ptrace)"])]
+        raise PolicyError(
+            "calls are decided through a listener or by a tracer, and neither can be had: " + "; ".join(why), "see: seclude doctor"
+        )
+    job.supervision["engine"] = "ptrace"  # also for a start that is tried once more
+    run.notes.append("calls are decided by ptrace instead (as with --engine ptrace)")
+    return "ptrace"
 
 
 def _refuse_on_ptrace(wanted: dict[str, Any], brokers: Iterable[Handler], given: Iterable[Handler]) -> None:
