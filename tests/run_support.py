@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
+import hashlib
 import json
 import os
 import select
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,32 +22,38 @@ ALLOW = "default allow\narch native, compat\nerrno(EPERM) ptrace\n"
 
 @functools.cache
 def public() -> Path:
-    """A directory that every user can read and run programs from; removed at exit."""
-    place = Path(tempfile.mkdtemp(prefix="seclude-run-", dir="/tmp"))
-    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    """A directory of this process's own that every user can read and run programs from; it goes with `support.shared`."""
+    place = Path(tempfile.mkdtemp(prefix="run-", dir=support.shared()))
     place.chmod(0o755)
     return place
+
+
+def _digest(*words: str) -> str:
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
+
+
+def _readable(text: str, path: Path) -> None:
+    path.write_text(text)
+    path.chmod(0o644)
 
 
 @functools.cache
 def policy(text: str) -> str:
     """A policy file with this text."""
-    path = public() / f"p{abs(hash(text)):x}.seclude"
-    path.write_text(text)
-    path.chmod(0o644)
-    return str(path)
+    return str(support.once(f"p{_digest(text)}.seclude", functools.partial(_readable, text)))
 
 
 @functools.cache
 def c_program(source: str, *options: str) -> str:
-    """A C program, compiled."""
-    compiler = need_program("gcc")
-    path = public() / f"c{abs(hash((source, options))):x}"
-    done = support.run([compiler, "-O1", "-x", "c", "-", "-o", str(path), *options], stdin=source)
-    if done.status != 0 and "-m32" in options:
-        support.missing("a compiler for 32-bit programs", "apt-get install gcc-multilib")
-    assert done.status == 0, str(done)
-    return str(path)
+    """A C program, compiled, in a directory where every user can run it."""
+
+    def build(path: Path) -> None:
+        done = support.run([need_program("gcc"), "-O1", "-x", "c", "-", "-o", str(path), *options], stdin=source)
+        if done.status != 0 and "-m32" in options:
+            support.missing("a compiler for 32-bit programs", "apt-get install gcc-multilib")
+        assert done.status == 0, str(done)
+
+    return str(support.once(f"c{_digest(source, *options)}", build))
 
 
 class Ran(NamedTuple):

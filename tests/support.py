@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import functools
 import os
 import shutil
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 __all__ = [
     "NOBODY",
@@ -38,10 +39,12 @@ __all__ = [
     "need_system_module",
     "nobody_directory",
     "nobody_python",
+    "once",
     "public_source",
     "run",
     "run_python",
     "seclude",
+    "shared",
     "start",
 ]
 
@@ -108,20 +111,66 @@ def need_system_module(module: str, package: str) -> str:
     return "/usr/bin/python3"
 
 
+def _remove(place: Path, owner: int) -> None:
+    if os.getpid() == owner:  # and not in a child that a test forked
+        shutil.rmtree(place, ignore_errors=True)
+
+
 @functools.cache
-def public_source() -> Path:
-    """A directory that every user can read and that holds a copy of the package ``seclude``; removed at exit."""
+def shared() -> Path:
+    """A directory that every user can read, the same for all processes of one run of the tests; whoever made it removes it at exit."""
+    given = os.environ.get("SECLUDE_TESTS", "")
+    if os.path.isdir(given):
+        return Path(given)
+    place = Path(tempfile.mkdtemp(prefix="seclude-tests-", dir="/tmp"))
+    atexit.register(_remove, place, os.getpid())
+    place.chmod(0o755)
+    os.environ["SECLUDE_TESTS"] = str(place)
+    return place
+
+
+def once(name: str, make: Callable[[Path], None]) -> Path:
+    """``name`` in `shared`, which ``make(path)`` makes where no process of this run has done it yet. Others wait for it, and never see half of it."""
+    place = shared() / name
+    if not place.exists():
+        with open(f"{place}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not place.exists():
+                part = place.with_name(f"{name}.part")
+                make(part)
+                part.rename(place)
+    return place
+
+
+def _copy_source(place: Path) -> None:
     import seclude as package
 
-    place = Path(tempfile.mkdtemp(prefix="seclude-source-", dir="/tmp"))
-    atexit.register(shutil.rmtree, place, ignore_errors=True)
-    # Byte code is copied along with the times it is checked against: nobody cannot write it, and compiling costs each start.
-    shutil.copytree(Path(package.__file__).parent, place / "seclude")
+    place.mkdir()
+    shutil.copytree(Path(package.__file__).parent, place / "seclude", ignore=shutil.ignore_patterns("__pycache__"))
+    # Nobody can write byte code here, and compiling would cost each start.
+    subprocess.run([nobody_python(), "-m", "compileall", "-q", place], check=True, stdout=subprocess.DEVNULL)
     for directory, _, files in os.walk(place):
         os.chmod(directory, 0o755)
         for name in files:
             os.chmod(os.path.join(directory, name), 0o644)
-    return place
+
+
+@functools.cache
+def public_source() -> Path:
+    """A directory that every user can read and that holds a copy of the package ``seclude``, compiled."""
+    return once("source", _copy_source)
+
+
+def _own_directory(place: Path, *, nobody: bool) -> None:
+    place.mkdir(0o700)
+    if nobody and os.geteuid() == 0:
+        os.chown(place, NOBODY, NOBODY)
+
+
+@functools.cache
+def _cache(*, nobody: bool) -> str:
+    """Where that user keeps compiled policies, for all of this run: they would be compiled again at each start."""
+    return str(once("cache-of-nobody" if nobody else "cache", functools.partial(_own_directory, nobody=nobody)))
 
 
 @functools.cache
@@ -164,11 +213,11 @@ def _environment(home: Path, extra: Mapping[str, str] | None, *, nobody: bool) -
     # Where one of these is unset, bash asks the name service who runs it: a socket call that depends on who calls the tests.
     env = {"SHELL": "/bin/sh", "HOME": "/root" if os.geteuid() == 0 else "/"} | env
     if nobody:
-        env |= {"PYTHONPATH": str(public_source()), "HOME": str(home), "TMPDIR": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+        env |= {"PYTHONPATH": str(public_source()), "HOME": str(home), "TMPDIR": str(home), "XDG_CACHE_HOME": _cache(nobody=True)}
     else:
         import seclude as package
 
-        env["PYTHONPATH"] = str(Path(package.__file__).parent.parent)
+        env |= {"PYTHONPATH": str(Path(package.__file__).parent.parent), "XDG_CACHE_HOME": _cache(nobody=False)}
     return env | dict(extra or {})
 
 
