@@ -24,10 +24,12 @@ __all__ = [
     "AT_REMOVEDIR",
     "AT_SYMLINK_FOLLOW",
     "AT_SYMLINK_NOFOLLOW",
+    "CACHED",
     "MAGIC_PROC",
     "NO_MAGICLINKS",
     "Identities",
     "at",
+    "device",
     "handle_path",
     "is_proc",
     "link_text",
@@ -36,12 +38,13 @@ __all__ = [
 ]  # fmt: skip
 
 #: resolve flags of openat2(2), linux/openat2.h
-NO_MAGICLINKS = 0x02
+NO_MAGICLINKS, CACHED = 0x02, 0x20
 MAGIC_PROC = 0x9FA0  # PROC_SUPER_MAGIC, linux/magic.h
 #: linux/fcntl.h: AT_REMOVEDIR and AT_EACCESS are one number, for calls that take only one of them
 AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW, AT_REMOVEDIR, AT_EACCESS, AT_SYMLINK_FOLLOW, AT_EMPTY_PATH = 0x100, 0x200, 0x200, 0x400, 0x1000
 _STATX_INO, _STATX_MNT_ID = 0x100, 0x1000
+_DONT_SYNC = 0x4000  # AT_STATX_DONT_SYNC: what is asked here never changes, and no server is to be asked for it
 _HANDLE = os.O_PATH | os.O_CLOEXEC
 
 
@@ -59,7 +62,7 @@ _hows: dict[tuple[int, int], tuple[_How, int]] = {}
 
 
 def pin(directory: int, path: bytes, *, follow: bool = True, resolve: int = NO_MAGICLINKS) -> int:
-    """A handle of ``path`` as it is now, or a negated errno (openat2(2), Linux 5.6)."""
+    """A handle of ``path`` as it is now, or a negated errno (openat2(2), Linux 5.6). `CACHED`: EAGAIN where that would ask a disk or a server (Linux 5.12)."""
     key = _HANDLE | (0 if follow else os.O_NOFOLLOW), resolve
     how = _hows.get(key)
     if how is None:
@@ -101,11 +104,16 @@ class Identities:
 
     def of(self, handle: int) -> bytes:
         """Inode, device and mount of a handle, as they lie in struct statx (the mount is 0 before Linux 5.8). Raises OSError."""
-        if _statx(self._number, handle, b"", AT_EMPTY_PATH, _STATX_INO | _STATX_MNT_ID, self._address) < 0:
+        if _statx(self._number, handle, b"", AT_EMPTY_PATH | _DONT_SYNC, _STATX_INO | _STATX_MNT_ID, self._address) < 0:
             error = ctypes.get_errno()
             raise OSError(error, os.strerror(error))
         raw = self._buffer.raw
         return raw[0x20:0x28] + raw[0x88:0x98]
+
+
+def device(identity: bytes) -> int:
+    """The st_dev in what `Identities.of` gives."""
+    return os.makedev(*struct.unpack_from("=II", identity, 8))
 
 
 _kinds: dict[int, bool] = {}

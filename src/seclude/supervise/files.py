@@ -6,6 +6,9 @@ call is done on the handle (`files_open`, `files_look`, `files_changes`). A desc
 
 `files_table` says for every call with a path what is done about it. Denials name the path, and the option that would grant it.
 
+File systems whose server may not answer (`seclude.kernel.mounts`) are not entered by the loop that has everything else to serve, and clocks to keep: a call that leads
+there is begun anew in a thread.
+
 What can still go wrong: links made to a file before the run lead to it by other names than those it is hidden under, except for single files hidden by their
 plain name, which are known by their identity. Whether something outside exists can be told by its errors (EACCES, not ENOENT), except for what is hidden.
 """
@@ -18,9 +21,10 @@ import os
 
 from seclude.kernel import memory
 from seclude.kernel.impersonation import Impersonation
+from seclude.kernel.mounts import Mounts
 from seclude.supervise.call import Gone, Unreadable
 from seclude.supervise.files_act import Act, Refused
-from seclude.supervise.files_resolve import Resolver
+from seclude.supervise.files_resolve import Resolver, Waits
 from seclude.supervise.files_rules import HIDDEN, WRITE, Rules
 from seclude.supervise.files_table import BROKERED
 from seclude.supervise.handlers import Handler
@@ -51,25 +55,30 @@ def threads() -> Pool:
 class FilesBroker:
     """One run's broker of files: `handler` is what the engine asks. One call at a time, in whichever thread: the process has one umask."""
 
-    __slots__ = ("_hidden", "_impersonation", "_lock", "_resolver", "rules")
+    __slots__ = ("_hidden", "_impersonation", "_lock", "_mounts", "_resolver", "_waits", "rules")
 
-    def __init__(self, rules: Rules, hidden: frozenset[tuple[int, int]] = frozenset()) -> None:
-        """``hidden``: (st_dev, st_ino) of single files that are hidden under every name."""
+    def __init__(self, rules: Rules, hidden: frozenset[tuple[int, int]] = frozenset(), *, waits: bool = False) -> None:
+        """``hidden``: (st_dev, st_ino) of single files that are hidden under every name. ``waits``: it is for a thread, which may wait for whoever serves a file."""
         self.rules = rules
         self._hidden = hidden
         self._lock = _thread.allocate_lock()
         self._impersonation: Impersonation | None = None
         self._resolver: Resolver | None = None
+        self._waits = waits
+        self._mounts: Mounts | None = None
 
     def another(self) -> FilesBroker:
         """A broker with the same rules, for another thread."""
-        return FilesBroker(self.rules, self._hidden)
+        return FilesBroker(self.rules, self._hidden, waits=True)
 
     def close(self) -> None:
         """Close what is kept open between calls."""
         if self._resolver is not None:
             self._resolver.close()
             self._resolver = None
+        if self._mounts is not None:
+            self._mounts.close()
+            self._mounts = None
 
     def handler(self, architectures: Iterable[Architecture]) -> Handler:
         """The handler to give to an engine: for the brokered calls that these architectures have."""
@@ -93,6 +102,9 @@ class FilesBroker:
             self._impersonation = Impersonation()
         if self._resolver is None:
             self._resolver = Resolver()
+            self._mounts = None if self._waits else Mounts()
+        if self._mounts is not None:
+            self._resolver.waiting = self._mounts.waiting()
         view = self._resolver.view(call.tid)
         if view is None:
             if not call.waits():
@@ -103,6 +115,8 @@ class FilesBroker:
             # What was taken of the thread so far is held by its directory in /proc, which a dead thread's number does not lead to any more: one question, after
             # the path is read, answers for both.
             result, writes = spec(act)
+        except Waits:
+            return Emulate(self._beside)
         except Refused as refused:
             return self._refusal(refused)
         except Unreadable as error:
@@ -120,6 +134,18 @@ class FilesBroker:
             if not written:
                 return Return(-errno.EFAULT)
         return result if isinstance(result, Verdict) else Return(result)
+
+    def _beside(self, call: Call) -> Verdict:
+        """Do a call that may have to wait for a server, from its beginning, in a thread. Raises OSError, `Gone`."""
+        one = self.another()
+        try:
+            verdict = one.decide(call)
+        finally:
+            one.close()
+        if not isinstance(verdict, Emulate):
+            return verdict
+        rest = verdict.function(call)  # a FIFO whose other end is closed, say
+        return rest if isinstance(rest, Verdict) else Return(rest)
 
     def _refusal(self, refused: Refused) -> Verdict:
         path = os.fsdecode(refused.path)

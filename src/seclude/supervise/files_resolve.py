@@ -28,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from seclude.kernel.impersonation import Caller
 
-__all__ = ["Found", "Missing", "Resolver", "View"]
+__all__ = ["Found", "Missing", "Resolver", "View", "Waits"]
 
 _MOST_LINKS = 40  # MAXSYMLINKS (include/linux/namei.h)
 _PATH_MAX = 4096
@@ -37,6 +37,10 @@ _KEPT = 64  # threads whose directories in /proc are kept open
 _DIRECTORY = os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY
 _LINK = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW
 _REMOVED = b" (deleted)"
+
+
+class Waits(Exception):  # noqa: N818 - an outcome, not a fault
+    """The way leads through a file system that may keep its callers waiting (`Resolver.waiting`)."""
 
 
 class Found:
@@ -107,7 +111,7 @@ class View:
 class Resolver:
     """Walks for targets. One thread's; it acts as whoever the thread is when asked, so enter the target's identity first (`kernel.impersonation`)."""
 
-    __slots__ = ("_handles", "_identity", "_kept", "_pid", "_root", "_user_namespace")
+    __slots__ = ("_handles", "_identity", "_kept", "_pid", "_root", "_user_namespace", "waiting")
 
     def __init__(self) -> None:
         self._kept: dict[int, tuple[int, int]] = {}
@@ -116,6 +120,8 @@ class Resolver:
         self._root = os.open("/", _DIRECTORY)
         self._handles = os.open("/proc/self/fd", _DIRECTORY)  # held, since the way to it costs as much as what is looked up in it
         self._user_namespace = os.readlink("/proc/self/ns/user")
+        #: devices of file systems that are not to be entered: `Waits` is raised before anything is asked of one. For a thread that must not be kept
+        self.waiting: frozenset[int] = frozenset()
 
     # -- the target
 
@@ -197,13 +203,14 @@ class Resolver:
         if not path:
             raise OSError(errno.ENOENT, "")
         if view.ordinary:
-            handle = paths.pin(base, path, follow=follow)
+            # What is cached is nobody's to answer; for everything else it is looked, at each step, where it leads.
+            handle = paths.pin(base, path, follow=follow, resolve=paths.NO_MAGICLINKS | (paths.CACHED if self.waiting else 0))
             if handle >= 0:
                 found = self._found(handle)
                 if not found.proc:
                     return found
                 found.close()
-            elif -handle not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EACCES):
+            elif -handle not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EACCES) and not (self.waiting and -handle == errno.EAGAIN):
                 raise OSError(-handle, "")
         return self._walk(view, base, path, follow=follow, create=create)
 
@@ -233,23 +240,30 @@ class Resolver:
         except FileNotFoundError:
             raise OSError(errno.EBADF, "") from None
         try:
+            self._enter(handle)
             status = os.fstat(handle)
             found = Found(handle, paths.handle_path(handle), status, proc=paths.is_proc(handle, status.st_dev), through=True)
             found.own = _access(view.proc, b"%d" % fd, handle)
-        except OSError:
+        except (OSError, Waits):
             os.close(handle)
             raise
         return found
 
+    def _enter(self, handle: int) -> None:
+        """Raise `Waits` before anything is asked of the file system of ``handle``, if it is one of those."""
+        if self.waiting and paths.device(self._identity(handle)) in self.waiting:
+            raise Waits
+
     def _found(self, handle: int, *, removed: bool = False) -> Found:
         """``handle`` with its path and status; it is closed where that fails. ``removed``: it may have no name any more."""
         try:
+            self._enter(handle)
             status = os.fstat(handle)
             path = os.readlink(b"%d" % handle, dir_fd=self._handles)
             if path.endswith(_REMOVED) and path.startswith(b"/") and not removed:
                 path = _real_name(path, status)
             return Found(handle, path, status, proc=paths.is_proc(handle, status.st_dev))
-        except OSError:
+        except (OSError, Waits):
             os.close(handle)
             raise
 
@@ -265,6 +279,7 @@ class Resolver:
             root = self._identity(view.root)
             while todo:
                 name = todo.pop()
+                self._enter(at)
                 status = os.fstat(at)
                 if not stat.S_ISDIR(status.st_mode):
                     raise OSError(errno.ENOTDIR, "")
@@ -283,12 +298,12 @@ class Resolver:
                         at = -1
                         return missing
                     raise
-                below = os.fstat(step)
-                if not stat.S_ISLNK(below.st_mode) or (last and not follow and not must_be_directory):
-                    os.close(at)
-                    at = step
-                    continue
                 try:
+                    self._enter(step)
+                    below = os.fstat(step)
+                    if not stat.S_ISLNK(below.st_mode) or (last and not follow and not must_be_directory):
+                        at, step = step, at
+                        continue
                     links += 1
                     if links > _MOST_LINKS:
                         raise OSError(errno.ELOOP, "")
