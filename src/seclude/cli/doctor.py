@@ -380,10 +380,11 @@ def _in_child(action: str) -> bytes:
     """What ``action`` printed, run by a fresh interpreter: this one may have threads, and must not end up under a filter."""
     import subprocess
 
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    program = f"import sys; sys.path.insert(0, sys.argv[1]); from seclude.cli.doctor import {action} as act; act()"
+    from seclude.sandbox import helper
+
+    words = [sys.executable, "-I", "-S", *helper.code("seclude.cli.doctor", action)]
     try:
-        done = subprocess.run([sys.executable, "-I", "-S", "-c", program, root], capture_output=True, timeout=20, check=False)
+        done = subprocess.run(words, capture_output=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"cannot run {sys.executable}: {error}".encode()
     if done.returncode < 0:

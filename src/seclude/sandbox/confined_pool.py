@@ -16,15 +16,12 @@ import atexit
 import errno
 import os
 import select
-import struct
-import sys
 import time
 import weakref
 from _queue import SimpleQueue
 
 from seclude.errors import KernelError
-from seclude.kernel.signals import csignal
-from seclude.sandbox import wire
+from seclude.sandbox import helper, wire
 from seclude.sandbox.confined_worker import ANSWER, CALL, GREETING, HELLO
 from seclude.sandbox.plain import encode
 
@@ -38,7 +35,7 @@ __all__ = ["Answer", "Garbled", "Late", "Lost", "Pool", "Worker", "starting"]
 PATIENCE = 120.0
 #: seconds for a killed worker to be gone, and for the template to tell
 GRACE = 20.0
-_CODE = "import sys; sys.path.insert(0, sys.argv[1]); from seclude.sandbox.confined_template import serve; serve(3)"
+_PURPOSE = "the template of a confined function"
 _QUIET = _socket.MSG_NOSIGNAL | _socket.MSG_DONTWAIT
 _EXCEPTION = 1 << 22  # what an exception may take, however small the output
 _STEP = 0.02
@@ -78,7 +75,7 @@ class Worker:
     def __init__(self, channel: _socket.socket, watch: _socket.socket) -> None:
         self.channel = channel
         self.watch = watch
-        self.made = _which(channel), _which(watch)
+        self.made = helper.which(channel.fileno()), helper.which(watch.fileno())
         self.poll = select.poll()
         self.poll.register(channel.fileno(), select.POLLIN)
         self.pid = 0  # not known before it has greeted
@@ -92,7 +89,7 @@ class Worker:
 
     def intact(self) -> bool:
         """Whether the descriptors are still ours: a host that makes itself a daemon closes what it does not know, and uses the numbers again."""
-        return (_which(self.channel), _which(self.watch)) == self.made
+        return (helper.which(self.channel.fileno()), helper.which(self.watch.fileno())) == self.made
 
     def interrupt(self) -> None:
         """From another thread than the one that waits for it: end it, and with it the wait."""
@@ -114,7 +111,7 @@ class Worker:
         message = CALL.pack(nonce, len(body)) + body
         fresh = self.pid == 0
         try:
-            if _which(channel) != self.made[0]:
+            if helper.which(channel.fileno()) != self.made[0]:
                 raise Lost(stale=True)
             if self.used:
                 self._expect_silence()
@@ -310,10 +307,9 @@ class Pool:
                     self._start()
                 assert self._control is not None
                 try:
-                    if _which(self._control) != self._made:
+                    if helper.which(self._control.fileno()) != self._made:
                         raise OSError(errno.EBADF, "its socket was closed")
-                    rights = _socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack(f"={len(descriptors)}i", *descriptors)
-                    self._control.sendmsg([b"w"], [rights], _socket.MSG_NOSIGNAL)
+                    wire.pass_descriptors(self._control, descriptors)
                     return
                 except OSError as error:
                     self._stop()
@@ -321,37 +317,21 @@ class Pool:
                         raise KernelError(f"the confined function's template went away: {error.strerror}", "", error.errno or 0) from None
 
     def _start(self) -> None:
-        if not sys.executable:
-            raise KernelError("there is no interpreter to start (sys.executable is empty)", "set sys.executable to a python3")
-        control, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
-        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        null = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0) for stream in (0, 1, 2)]
-        everything = [number for number in csignal.valid_signals() if number not in (csignal.SIGKILL, csignal.SIGSTOP)]
+        self._pid, control = helper.start(
+            ["-I", *helper.code("seclude.sandbox.confined_template", "serve", "(3)")], self.recipe["environment"], _PURPOSE
+        )
         try:
-            self._pid = os.posix_spawn(
-                sys.executable,
-                [sys.executable, "-I", "-c", _CODE, package],
-                self.recipe["environment"],
-                # 3 first: the null device could otherwise be opened over the socket itself, where it has number 0, 1 or 2.
-                file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3), *null],
-                setsigmask=[csignal.SIGINT, csignal.SIGQUIT, csignal.SIGHUP, csignal.SIGTERM],
-                setsigdef=everything,
-            )
             recipe = encode(self.recipe, 1 << 40)
             control.sendall(len(recipe).to_bytes(8, "little") + recipe, _socket.MSG_NOSIGNAL)
         except OSError as error:
             control.close()
-            raise KernelError(
-                f"{sys.executable}: {error.strerror}", "the template of a confined function needs this interpreter", error.errno or 0
-            ) from None
-        finally:
-            theirs.close()
-        self._control, self._made = control, _which(control)
+            raise helper.unusable(error, _PURPOSE) from None
+        self._control, self._made = control, helper.which(control.fileno())
 
     def _stop(self) -> None:
         control, self._control = self._control, None
         if control is not None:
-            if _which(control) != self._made:
+            if helper.which(control.fileno()) != self._made:
                 control.detach()  # the number is somebody else's; the template leaves by itself, having no host
                 return
             _shut(control)
@@ -389,7 +369,7 @@ class Pool:
         """In a forked child: what is the parent's is closed here, not ended there; no lock is held by anybody."""
         self._lock = _thread.allocate_lock()
         if self._control is not None:
-            if _which(self._control) != self._made:
+            if helper.which(self._control.fileno()) != self._made:
                 self._control.detach()
             self._control.close()
         for worker in self._alive:
@@ -398,14 +378,6 @@ class Pool:
         self._alive = set()
         self._tokens = SimpleQueue()
         self._fill()
-
-
-def _which(socket: _socket.socket) -> tuple[int, int] | None:
-    try:
-        status = os.fstat(socket.fileno())
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _shut(socket: _socket.socket) -> None:

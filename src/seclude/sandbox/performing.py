@@ -5,9 +5,7 @@ The host sends the call with its copies (`asked_for`); the supervisor does it (`
 
 from __future__ import annotations
 
-import _socket
 import os
-import struct
 
 from seclude.sandbox.remote import verdict_from_plain, verdict_to_plain
 from seclude.supervise.call import Call, Gone
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     from seclude.kernel.protocol import Kernel
     from seclude.supervise.router import Performer
 
-__all__ = ["Performing", "asked_for", "pack", "result_from"]
+__all__ = ["Performing", "asked_for", "result_from"]
 
 
 def asked_for(number: int, call: Call) -> list[Any]:
@@ -80,8 +78,3 @@ class Performing:
                 os.close(verdict.fd)
             return
         self._send(["performed", number, verdict_to_plain(verdict)], [])
-
-
-def pack(descriptors: list[int]) -> list[tuple[int, int, bytes]]:
-    """Ancillary data that carries ``descriptors``."""
-    return [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack(f"={len(descriptors)}i", *descriptors))] if descriptors else []

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import _socket
 import select
-import struct
 from _queue import SimpleQueue
 from collections import deque
 from itertools import count
 
 from seclude.kernel import proc
+from seclude.sandbox import wire
 from seclude.sandbox.plain import decode, encode
 from seclude.supervise.router import Decided
 from seclude.supervise.verdict import VERDICTS, Deny
@@ -74,7 +74,7 @@ class Forwarder:
 
     def listener(self, descriptor: int) -> None:
         """Give the host a copy of the listener. The first message of all."""
-        self.socket.sendmsg([bytes(encode(["listener"], _COST))], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("=i", descriptor))])
+        self.socket.sendmsg([bytes(encode(["listener"], _COST))], wire.rights([descriptor]))
 
     def call(self, notification: Notification, value: int) -> None:
         """Pass on a notified call."""
@@ -92,14 +92,12 @@ class Forwarder:
 
     def say(self, message: list[Any], descriptors: list[int]) -> bool:
         """Send from a thread, which may wait for room. False where the host is gone."""
-        from seclude.sandbox.performing import pack
-
         raw = bytes(encode(message, _COST))
         room = select.poll()
         room.register(self.descriptor, select.POLLOUT)
         while not self._closed:
             try:
-                self.socket.sendmsg([raw], pack(descriptors))
+                self.socket.sendmsg([raw], wire.rights(descriptors))
                 return True
             except BlockingIOError:
                 room.poll(1000)

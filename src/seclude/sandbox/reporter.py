@@ -26,10 +26,10 @@ import os
 import sys
 
 from seclude.errors import KernelError, UsageError
+from seclude.sandbox import helper
 
 __all__ = ["Reporter", "reporter"]
 
-_CODE = "import sys; sys.path.insert(0, sys.argv[1]); from seclude.sandbox.reporter_helper import main; main(sys.argv[2:])"
 _SIGSYS = 31
 _current: Reporter | None = None
 
@@ -68,8 +68,7 @@ def reporter(*, answer: str = "ENOSYS", traceback: bool = True, file: int = 2) -
     if _current is not None and _current.watches():
         return _current
     number = _number(answer)
-    if not sys.executable:
-        raise KernelError("there is no interpreter to start (sys.executable is empty)", "set sys.executable to a python3")
+    helper.interpreter()
     try:
         own = os.dup(file)
     except OSError as error:
@@ -99,10 +98,17 @@ def _number(answer: str) -> int:
 def _start(answer: int, file: int, traceback: bool) -> int:
     from seclude.kernel import prctl
 
-    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
-        words = [sys.executable, "-I", "-S", "-c", _CODE, package, str(os.getpid()), str(answer), "1" if traceback else "0"]
+        words = [
+            sys.executable,
+            "-I",
+            "-S",
+            *helper.code("seclude.sandbox.reporter_helper", "main", "(sys.argv[2:])"),
+            str(os.getpid()),
+            str(answer),
+            "1" if traceback else "0",
+        ]
         # The helper: 3 is our socket, 4 where it writes. Neither number may be overwritten before it was copied.
         high = [os.dup2(number, spare, inheritable=False) for number, spare in ((theirs.fileno(), _spare(64)), (file, _spare(80)))]
         try:

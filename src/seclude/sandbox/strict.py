@@ -41,6 +41,7 @@ import time
 
 from seclude.errors import InputError, KernelError, UsageError
 from seclude.kernel import libc, proc, ptrace
+from seclude.sandbox import helper
 from seclude.sandbox.limits import read_bytes, read_seconds
 from seclude.sandbox.plain import PlainError, decode, encode
 from seclude.sandbox.strict_child import confine
@@ -238,12 +239,10 @@ def _spawn(function: Callable[..., Any], args: tuple[Any, ...], keywords: dict[s
         ) from None
     go_read, go_write = _pipe()
     result_read, result_write = _pipe()
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    program = "import sys; sys.path.insert(0, sys.argv[1]); from seclude.sandbox.strict_child import serve; serve()"
     try:
         pid = os.posix_spawn(
             sys.executable,
-            [sys.executable, "-I", "-S", "-c", program, root],
+            [sys.executable, "-I", "-S", *helper.code("seclude.sandbox.strict_child", "serve")],
             os.environ,
             file_actions=[(os.POSIX_SPAWN_DUP2, go_read, 0), (os.POSIX_SPAWN_DUP2, result_write, 1)],
         )

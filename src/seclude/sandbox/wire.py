@@ -25,6 +25,7 @@ __all__ = [
     "pass_descriptors",
     "read_answer",
     "receive",
+    "rights",
     "take_descriptors",
     "transmit",
 ]
@@ -66,8 +67,13 @@ def _exactly(descriptor: int, size: int) -> bytes:
 
 
 def pass_descriptors(channel: _socket.socket, descriptors: list[int]) -> None:
-    """Send one byte with ``descriptors`` (SCM_RIGHTS)."""
-    channel.sendmsg([b"d"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack(f"={len(descriptors)}i", *descriptors))])
+    """Send one byte with ``descriptors``."""
+    channel.sendmsg([b"d"], rights(descriptors), _socket.MSG_NOSIGNAL)
+
+
+def rights(descriptors: list[int]) -> list[tuple[int, int, bytes]]:
+    """Ancillary data that carries ``descriptors`` (SCM_RIGHTS, unix(7))."""
+    return [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack(f"={len(descriptors)}i", *descriptors))] if descriptors else []
 
 
 def take_descriptors(channel: _socket.socket, count: int) -> list[int] | None:

@@ -15,11 +15,9 @@ import _socket
 import _thread
 import errno
 import os
-import sys
 
 from seclude.errors import KernelError
-from seclude.kernel.signals import csignal
-from seclude.sandbox import wire
+from seclude.sandbox import helper, wire
 from seclude.sandbox.warden import identity
 
 TYPE_CHECKING = False
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["stop", "submit"]
 
-_CODE = "import sys; sys.path.insert(0, sys.argv[1]); from seclude.sandbox.warden import serve; serve(3)"
 _lock = _thread.allocate_lock()
 _helper: _Helper | None = None
 _channels: set[_socket.socket] = set()
@@ -44,39 +41,20 @@ class _Helper:
     __slots__ = ("control", "key", "made", "pid")
 
     def __init__(self, key: tuple[object, ...]) -> None:
-        if not sys.executable:
-            raise KernelError("there is no interpreter to start (sys.executable is empty)", "set sys.executable to a python3")
         self.key = key
-        control, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        self.pid, control = helper.start(
+            ["-I", "-S", *helper.code("seclude.sandbox.warden", "serve", "(3)")],
+            # An interpreter may need this to find its own library; nothing else of the host's is wanted.
+            {name: value for name, value in os.environ.items() if name == "LD_LIBRARY_PATH"},
+            "the helper process of seclude.run",
+        )
         # A bare descriptor: a socket object that lives until the interpreter's end would warn that it was not closed.
         self.control = control.detach()
-        self.made = _which(self.control)
-        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        null = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0) for stream in (0, 1, 2)]
-        # 3 first: the null device could otherwise be opened over the socket itself, where it has number 0, 1 or 2.
-        actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3), *null]
-        everything = [number for number in csignal.valid_signals() if number not in (csignal.SIGKILL, csignal.SIGSTOP)]
-        try:
-            self.pid = os.posix_spawn(
-                sys.executable,
-                [sys.executable, "-I", "-S", "-c", _CODE, package],
-                # An interpreter may need this to find its own library; nothing else of the host's is wanted.
-                {name: value for name, value in os.environ.items() if name == "LD_LIBRARY_PATH"},
-                file_actions=actions,
-                setsigmask=[csignal.SIGINT, csignal.SIGQUIT, csignal.SIGHUP, csignal.SIGTERM],
-                setsigdef=everything,
-            )
-        except OSError as error:
-            self.release()
-            raise KernelError(
-                f"{sys.executable}: {error.strerror}", "the helper process of seclude.run needs this interpreter", error.errno or 0
-            ) from None
-        finally:
-            theirs.close()
+        self.made = helper.which(self.control)
 
     def send(self, descriptors: list[int]) -> None:
         """Hand over one job's descriptors. Raises OSError where the helper is gone, or the host has closed the socket."""
-        if _which(self.control) != self.made:
+        if helper.which(self.control) != self.made:
             raise OSError(errno.EBADF, "its socket was closed")
         control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, self.control)
         try:
@@ -86,7 +64,7 @@ class _Helper:
 
     def release(self) -> None:
         """Close the socket, if the number is still its own: a host that makes itself a daemon closes what it does not know."""
-        if _which(self.control) == self.made:
+        if helper.which(self.control) == self.made:
             os.close(self.control)
 
     def close(self) -> None:
@@ -97,14 +75,6 @@ class _Helper:
                 os.waitpid(self.pid, 0)
             except ChildProcessError:
                 return  # the host reaps its children by itself
-
-
-def _which(descriptor: int) -> tuple[int, int] | None:
-    try:
-        status = os.fstat(descriptor)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _forget() -> None:
