@@ -18,6 +18,7 @@ Source: fifo(7), tee(2), fcntl(2) "Leases"; fs/pipe.c (fifo_open, pipe_poll, lin
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
 import select
@@ -35,11 +36,15 @@ __all__ = ["await_fifo", "await_lease", "open_fifo"]
 _SHORTEST, _LONGEST = 0.001, 0.05  # seconds between looks
 _SPLICE_F_NONBLOCK = 2
 
+#: A writer of ours opens while no reader of ours is leaving: one that was told of it would write to nobody.
+_meeting = _thread.allocate_lock()
+
 
 def open_fifo(handle: int, access: int) -> tuple[int, bool]:
     """An end of the FIFO, and whether the other one is open now: then it blocks like any. Else it is for `await_fifo`, or -1 for one to write to. Raises OSError."""
     try:
-        end = os.open(paths.at(handle), access | os.O_NONBLOCK | os.O_CLOEXEC)
+        with _meeting:
+            end = os.open(paths.at(handle), access | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.ENXIO:
             return -1, False
@@ -51,62 +56,69 @@ def open_fifo(handle: int, access: int) -> tuple[int, bool]:
 
 
 def await_fifo(call: Call, handle: int, access: int, end: int) -> int:
-    """The end that `open_fifo` gave, which this takes over, once the other one is open. Raises OSError; `seclude.supervise.call.Gone` where the caller was killed meanwhile.
-
-    What is open for reading is not closed before the target has it: a writer that found it there would write to nobody (SIGPIPE).
-    """
-    from seclude.supervise.call import Gone
-
+    """The end that `open_fifo` gave, which this takes over, once the other one is open. Raises OSError; `seclude.supervise.call.Gone` where the caller was killed meanwhile."""
+    if access == os.O_RDONLY:
+        return _await_writer(call, end)
     pause = _SHORTEST
-    ready = False
+    while True:
+        end, ready = open_fifo(handle, access)
+        if ready:
+            return end
+        _go_on(call)
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST)
+
+
+def _await_writer(call: Call, end: int) -> int:
+    """What is open for reading is not closed before the target has it, whoever found it there: a writer would write to nobody (SIGPIPE)."""
     try:
         poll = select.poll()
-        if end >= 0:
-            poll.register(end, select.POLLIN)
-        while _goes_on(call):
-            if access != os.O_RDONLY:
-                end, ready = open_fifo(handle, access)
-                if ready:
-                    return end
-                time.sleep(pause)
-            elif poll.poll(pause * 1000) or _has_writer(end):
-                os.set_blocking(end, True)
-                ready = True
-                return end
+        poll.register(end, select.POLLIN)
+        pause = _SHORTEST
+        while not (poll.poll(pause * 1000) or _has_writer(end)):
+            try:
+                _go_on(call)
+            except OSError:
+                with _meeting:
+                    if poll.poll(0) or _has_writer(end):  # the kernel, too, prefers who came to the signal (fs/pipe.c, wait_for_partner)
+                        break
+                    os.close(end)
+                    end = -1
+                raise
             pause = min(2 * pause, _LONGEST)
-        raise Gone
-    finally:
-        if end >= 0 and not ready:
+        os.set_blocking(end, True)
+    except BaseException:
+        if end >= 0:
             os.close(end)
+        raise
+    return end
 
 
 def await_lease(call: Call, handle: int, how: int) -> int:
     """A descriptor of the file, opened as ``how`` says, once no lease stands in the way. Raises OSError, `seclude.supervise.call.Gone`."""
-    from seclude.supervise.call import Gone
-
     pause = _SHORTEST
-    while _goes_on(call):
+    while True:
         try:
             opened = os.open(paths.at(handle), how | os.O_NONBLOCK | os.O_CLOEXEC)
         except BlockingIOError:
+            _go_on(call)
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST)
             continue
         os.set_blocking(opened, True)
         return opened
-    raise Gone
 
 
-def _goes_on(call: Call) -> bool:
-    """Whether the call waits still. Raises OSError, EINTR or ERESTARTSYS, where the target has a signal to take."""
+def _go_on(call: Call) -> None:
+    """Raise `Gone` where the call does not wait any more; OSError, EINTR or ERESTARTSYS, where the target has a signal to take."""
+    from seclude.supervise.call import Gone
     from seclude.supervise.interrupt import RESTART, signalled
 
     if not call.waits():
-        return False
+        raise Gone
     why = signalled(call)
     if why:
         raise OSError(RESTART if why == "again" else errno.EINTR, "")
-    return True
 
 
 def _has_writer(reader: int) -> bool:
