@@ -125,9 +125,10 @@ def _tell(channel: int, times: tuple[float, ...]) -> None:
 
 
 def _clock(pid: int, began: float) -> Clock:
+    from seclude.kernel.alarm import Alarm
     from seclude.sandbox.held import Clock
 
-    made = Clock(pid)
+    made = Clock(pid, Alarm(csignal.SIGCONT))
     made.started = began
     return made
 
@@ -138,51 +139,55 @@ def _watch(pid: int, channel: _socket.socket, descriptor: int, before: frozenset
     poll.register(channel.fileno(), select.POLLIN)
     clock: Clock | None = None
     began = time.monotonic()
-    while True:
-        for ready, _ in poll.poll(None if clock is None else clock.timeout()):
-            if ready == descriptor:
-                told = signals.pending(descriptor)
-                for number, from_kernel in told:
-                    if number in _FORWARDED and not from_kernel:
-                        os.kill(pid, number)
-                    if number in _ENDING:
-                        clock = clock or _clock(pid, began)
-                        clock.asked(number)
-                continued = csignal.SIGCONT in {number for number, _ in told} | csignal.sigpending()
-                changed, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
-                if changed and os.WIFSTOPPED(status):
-                    if not continued:  # else it is a stop that is over, and nobody would continue us again
-                        os.kill(os.getpid(), csignal.SIGSTOP)
-                elif changed:
-                    poll.unregister(descriptor)
-            else:
-                try:
-                    message = wire.receive(channel.fileno())
-                    if message[0] == "clock":
-                        clock = clock or _clock(pid, began)
-                        clock.told(*message[1:])
-                        continue
-                    result = wire.outcome(message)
-                except wire.Closed:
-                    raise _killed(end_orphans(before)) from None
-                except SecludeError:
-                    end_orphans(before)
-                    raise
-                left = [note for note in result.notes if note.startswith(LEFT)]
-                keep = before
-                if not _leaves(pid):
-                    keep = before | {pid}
-                    result.notes.append(f"the supervisor (process {pid}) is left: a thread of it waits in the kernel for a file system")
-                if end_orphans(keep):
-                    for note in left:
-                        result.notes.remove(note)
-                elif not left:
-                    result.notes.append(f"{LEFT}: {_WHY}")
-                return result
-        if clock is not None and clock.held():
-            from seclude.sandbox.held import end
+    try:
+        while True:
+            for ready, _ in poll.poll(None if clock is None else clock.timeout()):
+                if ready == descriptor:
+                    told = signals.pending(descriptor)
+                    for number, from_kernel in told:
+                        if number in _FORWARDED and not from_kernel:
+                            os.kill(pid, number)
+                        if number in _ENDING:
+                            clock = clock or _clock(pid, began)
+                            clock.asked(number)
+                    continued = csignal.SIGCONT in {number for number, _ in told} | csignal.sigpending()
+                    changed, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
+                    if changed and os.WIFSTOPPED(status):
+                        if not continued:  # else it is a stop that is over, and nobody would continue us again
+                            os.kill(os.getpid(), csignal.SIGSTOP)
+                    elif changed:
+                        poll.unregister(descriptor)
+                else:
+                    try:
+                        message = wire.receive(channel.fileno())
+                        if message[0] == "clock":
+                            clock = clock or _clock(pid, began)
+                            clock.told(*message[1:])
+                            continue
+                        result = wire.outcome(message)
+                    except wire.Closed:
+                        raise _killed(end_orphans(before)) from None
+                    except SecludeError:
+                        end_orphans(before)
+                        raise
+                    left = [note for note in result.notes if note.startswith(LEFT)]
+                    keep = before
+                    if not _leaves(pid):
+                        keep = before | {pid}
+                        result.notes.append(f"the supervisor (process {pid}) is left: a thread of it waits in the kernel for a file system")
+                    if end_orphans(keep):
+                        for note in left:
+                            result.notes.remove(note)
+                    elif not left:
+                        result.notes.append(f"{LEFT}: {_WHY}")
+                    return result
+            if clock is not None and clock.held():
+                from seclude.sandbox.held import end
 
-            return end(clock, before)
+                return end(clock, before)
+    finally:
+        if clock is not None:
+            clock.close()
 
 
 def _leaves(pid: int) -> bool:

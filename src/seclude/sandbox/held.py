@@ -36,6 +36,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from seclude.kernel.alarm import Alarm
+
 __all__ = ["GRACE", "LAST", "MESSAGE", "STILL", "Clock", "await_end", "end"]
 
 #: seconds beyond the limit, or after the signal, before the supervisor is looked at
@@ -63,10 +65,12 @@ _FOR = {
 class Clock:
     """The clock beside that of one supervisor, our child ``pid``, of which only we take the wait status. Times are those of time.monotonic()."""
 
-    __slots__ = ("_asked", "_due", "_look", "_over", "_seen", "pid", "signal", "started")
+    __slots__ = ("_alarm", "_asked", "_due", "_look", "_over", "_seen", "pid", "signal", "started")
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, alarm: Alarm | None = None) -> None:
+        """``alarm``, taken over, continues us for a look: the terminal can stop a command's guard, and so can what stops the command itself."""
         self.pid = pid
+        self._alarm = alarm
         self.started = time.monotonic()
         #: the signal that was to end the run, or 0
         self.signal = 0
@@ -96,6 +100,13 @@ class Clock:
     def _plan(self) -> None:
         times = [at for at in (self._due, self._asked) if at is not None]
         self._look, self._seen = (min(times) + GRACE, None) if times else (None, None)
+        if self._alarm is not None:
+            self._alarm.set(self._look, STILL)
+
+    def close(self) -> None:
+        """No alarm any more."""
+        if self._alarm is not None:
+            self._alarm.close()
 
     def timeout(self) -> int | None:
         """Milliseconds until the next look, rounded up, or None."""
