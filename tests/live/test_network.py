@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import socket
 import struct
 import subprocess
@@ -105,24 +106,34 @@ def serving(*listeners, say=lambda connection: b"hello"):
             thread.join()
 
 
+def free(count, family=socket.AF_INET, host=HOST):
+    """The first of ``count`` successive ports that nobody has. They are none of those that the kernel gives to whoever asks for any, which other tests
+    have at any moment, and none of those that another process of this run may come to.
+    """
+    low = 10_000 + 2_000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 10)
+    for _ in range(100):
+        port = random.SystemRandom().randrange(low, low + 2_000 - count)
+        with contextlib.ExitStack() as trial, contextlib.suppress(OSError):
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                for offset in range(count):
+                    trial.enter_context(socket.socket(family, kind)).bind((host, port + offset))
+            return port
+    raise AssertionError("no free ports")
+
+
 def reserved(count):
     """The first of ``count`` successive ports, of which nobody listens at the others."""
-    for _ in range(100):
-        with contextlib.ExitStack() as trial:
-            first = socket.socket()
-            first.bind((HOST, 0))
-            port = first.getsockname()[1]
-            try:
-                for offset in range(1, count):
-                    trial.enter_context(socket.socket()).bind((HOST, port + offset))
-                datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-                datagrams.bind((HOST, port))
-            except (OSError, OverflowError):
-                first.close()
-                continue
-            first.listen(64)
-            return first, datagrams
-    raise AssertionError("no free ports")
+    port = free(count)
+    first, datagrams = socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    first.bind((HOST, port))
+    datagrams.bind((HOST, port))
+    first.listen(64)
+    return first, datagrams
+
+
+def everybodys(port):
+    """Whether a low port needs no right here, as in many containers."""
+    return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= port
 
 
 def directory():
@@ -191,7 +202,7 @@ def test_a_peer_sees_the_target_and_not_the_supervisor():
             python(), "-c", program, options=("--connect", f"unix:{where}/peer", "--connect", f"unix:{where}/closed", "--bind", f"{HOST}:99")
         )  # fmt: skip
     # The kernel asks the target's rights, not the supervisor's: write permission on the socket, and CAP_NET_BIND_SERVICE.
-    assert ran.done.stdout.split("\n")[:3] == ["(65534, 65533, (7, 9))", "13", "13"], str(ran.done)
+    assert ran.done.stdout.split("\n")[:3] == ["(65534, 65533, (7, 9))", "13", "" if everybodys(99) else "13"], str(ran.done)
 
 
 @pytest.mark.parametrize("nobody", who())
@@ -420,7 +431,7 @@ def test_targets_of_unusual_kinds(what, nobody):
     elif what == "hidden":
         assert lines[1:] == ["hello", "None"]
     else:
-        assert lines[1:] == ["hello", "EACCES"]
+        assert lines[1:] == ["hello", "None" if everybodys(98) else "EACCES"]
 
 
 LATER = """
@@ -497,8 +508,8 @@ def late(*_):
 
 if what == "caught":
     signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
     try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)  # on a busy machine it may be over before the call
         socket.create_connection(("127.0.0.1", slow))
     except Late:
         print("late")
@@ -628,9 +639,9 @@ def test_a_server(version):
     try:
         with socket.socket(family) as probe:
             probe.bind((host, 0))
-            port = probe.getsockname()[1]
     except OSError:
         pytest.skip("this machine has no IPv6 loopback")
+    port = free(1, family, host)
     granted = f"[{host}]:{port}" if version == "6" else f"{host}:{port}"
     child = support.start(
         [sys.executable, "-m", "seclude", "run", "--policy", "no-network", "--bind", granted, "--", python(), "-c", SERVER, str(port), version],

@@ -79,8 +79,8 @@ int main(void) {
 @pytest.mark.parametrize("nobody", who())
 def test_a_storm_of_signals_does_not_hold_up_the_clock(nobody):
     ran = run(c_program(STORM), options=("--wall", "500ms"), nobody=nobody)
-    assert ran.done.status == 124
-    assert ran.report["wall"] < 4, "every signal is a stop that the supervisor handles, and they come faster than it does"
+    # Every signal is a stop that the supervisor handles, and they come faster than it does: it would never look at its clock.
+    assert (ran.done.status, ran.report["limit"]) == (124, "wall")
 
 
 LIMITS = r"""

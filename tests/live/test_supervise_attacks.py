@@ -150,7 +150,7 @@ int main(int argc, char **argv) {
 
 def test_a_lease_does_not_hold_the_supervisor_by_a_handle(place):
     """A lease is broken after 45 seconds (fs.lease-break-time), through all of which no clock of the run was looked at."""
-    done = attack(place, victim(LEASE), place[0] / "leased", options=("--write", place[0], "--wall", "1s"), timeout=30)
+    done = attack(place, victim(LEASE), place[0] / "leased", options=("--write", place[0], "--wall", "3s"), timeout=30)
     assert (done.status, done.stdout) == (124, "leased\n"), str(done)
 
 
