@@ -162,6 +162,7 @@ class Act:
         """Be the target to the file system from here on. ``real``: by its real ids, as access(2) asks. Raises PermissionError."""
         who = self.view.caller
         uid, gid = (who.real_uid, who.real_gid) if real else (who.uid, who.gid)
+        self.view.fsuid = uid
         own = self._impersonation
         effective = who.capabilities if not real else who.permitted if uid == 0 else 0  # fs/open.c, access_override_creds
         if effective & own.capabilities and self.resolver.is_foreign(self.view):

@@ -17,6 +17,7 @@ from seclude.supervise.descriptors import Share
 from seclude.supervise.files_act import Act, Refused
 from seclude.supervise.files_resolve import Found, Missing
 from seclude.supervise.files_rules import PASS, READ, WRITE
+from seclude.supervise.files_sticky import permit_creation
 from seclude.supervise.verdict import Emulate, Inject, Verdict
 
 TYPE_CHECKING = False
@@ -79,6 +80,11 @@ def _open_found(act: Act, found: Found, flags: int, mode: int) -> Outcome:
         # A descriptor that the target has can be opened once more through /proc/self/fd (/dev/stdin), for nothing that it is not open for.
         if found.own not in (access, os.O_RDWR) or (flags & os.O_TRUNC and found.own == os.O_RDONLY) or flags & _TMPFILE:
             raise
+    if flags & os.O_CREAT and not flags & _TMPFILE:  # although it is there: in the order of fs/namei.c, do_open
+        if found.kind == stat.S_IFDIR:
+            raise IsADirectoryError(errno.EISDIR, "")
+        if found.within is not None:
+            permit_creation(found.within, found.stat, act.view.fsuid)
     if found.kind == stat.S_IFLNK:
         raise OSError(errno.ENOTDIR if flags & os.O_DIRECTORY else errno.ELOOP, "")
     if found.stat.st_rdev == _TTY and found.kind == stat.S_IFCHR and not _same_session(act.view.tid):

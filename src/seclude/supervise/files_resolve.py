@@ -23,6 +23,7 @@ import stat
 
 from seclude.kernel import paths
 from seclude.kernel.impersonation import caller
+from seclude.supervise.files_sticky import permit_following
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,15 +46,17 @@ class Waits(Exception):  # noqa: N818 - an outcome, not a fault
 
 class Found:
     """A file: its ``handle``, its ``path`` as the kernel prints it, its ``stat``. ``own`` is how a descriptor of the target's own is open (its O_ACCMODE)
-    where the path led through it, else -1; ``through`` says that a /proc link of the target's own led there at all. Close it.
+    where the path led through it, else -1; ``through`` says that a /proc link of the target's own led there at all. ``within`` is the status of the directory in which it was
+    looked up, where that was asked for (`Resolver.find`, ``create``) and may matter: it is not the caller's own. Close it.
     """  # fmt: skip
 
-    __slots__ = ("handle", "own", "path", "proc", "stat", "through")
+    __slots__ = ("handle", "own", "path", "proc", "stat", "through", "within")
 
     def __init__(
         self, handle: int, path: bytes, status: os.stat_result, *, proc: bool = False, own: int = -1, through: bool = False
     ) -> None:
         self.handle, self.path, self.stat, self.proc, self.own, self.through = handle, path, status, proc, own, through
+        self.within: os.stat_result | None = None
 
     @property
     def kind(self) -> int:
@@ -91,12 +94,13 @@ class Missing:
 
 
 class View:
-    """A thread's side of the file system at one moment: its directory in /proc (``proc``), its root, who it is. Close it."""
+    """A thread's side of the file system at one moment: its directory in /proc (``proc``), its root, who it is, and who it asks as (``fsuid``). Close it."""
 
-    __slots__ = ("_shared", "caller", "ordinary", "proc", "root", "tid")
+    __slots__ = ("_shared", "caller", "fsuid", "ordinary", "proc", "root", "tid")
 
     def __init__(self, tid: int, proc: int, root: int, who: Caller, *, ordinary: bool) -> None:
         self.tid, self.proc, self.caller = tid, proc, who
+        self.fsuid = who.uid  # access(2) asks as another
         self._shared = root >= 0
         self.root = root if root >= 0 else os.open("root", _DIRECTORY, dir_fd=proc)
         self.ordinary = ordinary  # the same root and pid namespace as ours
@@ -207,7 +211,7 @@ class Resolver:
             handle = paths.pin(base, path, follow=follow, resolve=paths.NO_MAGICLINKS | (paths.CACHED if self.waiting else 0))
             if handle >= 0:
                 found = self._found(handle)
-                if not found.proc:
+                if not found.proc and not (create and found.stat.st_uid != view.fsuid):
                     return found
                 found.close()
             elif -handle not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EACCES) and not (self.waiting and -handle == errno.EAGAIN):
@@ -224,7 +228,8 @@ class Resolver:
         if not stripped:
             head, slash, name = b"", b"", b"/"
         if slash:
-            directory = self.find(view, base, (head or b"") + b"/", follow=True)
+            # Through the directory, not to it: a link to it is not the last of the path then (fs.protected_symlinks).
+            directory = self.find(view, base, head + b"/.", follow=True)
             assert isinstance(directory, Found)
         else:
             directory = self._found(os.dup(base))
@@ -272,6 +277,7 @@ class Resolver:
     def _walk(self, view: View, base: int, path: bytes, *, follow: bool, create: bool) -> Found | Missing:
         at = os.dup(base)
         own, through = -1, False
+        within: os.stat_result | None = None
         try:
             todo = [part for part in reversed(path.split(b"/")) if part]
             must_be_directory = path.endswith(b"/")
@@ -286,7 +292,7 @@ class Resolver:
                 if name == b"." or (name == b".." and self._identity(at) == root):
                     os.close(os.open(b".", _DIRECTORY, dir_fd=at))  # whether it may be passed at all
                     continue
-                last = not todo
+                last, within = not todo, status
                 in_proc = paths.is_proc(at, status.st_dev)
                 if in_proc and status.st_ino == _PROC_ROOT:
                     name = self._in_proc_root(view, at, name, todo, whole=not last or follow or must_be_directory)
@@ -312,7 +318,8 @@ class Resolver:
                         os.close(at)
                         at, own, through = jumped, (access if last else -1), True
                         continue
-                    _permit_following(status, below, view)
+                    if last:
+                        permit_following(status, below, view.fsuid)
                     text = paths.link_text(step)
                 finally:
                     os.close(step)
@@ -328,7 +335,7 @@ class Resolver:
                 own = -1
             handle, at = at, -1
             found = self._found(handle, removed=own >= 0)
-            found.own, found.through = own, through
+            found.own, found.through, found.within = own, through, within
             if must_be_directory and found.kind != stat.S_IFDIR:
                 found.close()
                 raise OSError(errno.ENOTDIR, "")
@@ -418,21 +425,3 @@ def _information(name: bytes, directory: int | None = None) -> tuple[int, bytes]
     if not 0 <= flags < mount < inode:
         return None
     return int(raw[flags + 7 : raw.index(b"\n", flags)], 8), raw[mount : raw.index(b"\n", inode)]
-
-
-def _permit_following(directory: os.stat_result, link: os.stat_result, view: View) -> None:
-    """As fs.protected_symlinks has it (proc(5)): in a sticky directory that all may write, only links of one's own, or of its owner. Raises OSError."""
-    sticky = stat.S_ISVTX | stat.S_IWOTH
-    if directory.st_mode & sticky == sticky and link.st_uid not in (view.caller.uid, directory.st_uid) and _protected_links():
-        raise PermissionError(errno.EACCES, "")
-
-
-_protected: list[bool] = []
-
-
-def _protected_links() -> bool:
-    if not _protected:
-        from seclude.kernel import proc
-
-        _protected.append(proc.sysctl("fs.protected_symlinks") != "0")
-    return _protected[0]
