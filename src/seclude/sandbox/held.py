@@ -90,8 +90,11 @@ class Clock:
         self._plan()
 
     def asked(self, signal: int = 0) -> None:
-        """It is to end: a signal, which it keeps blocked and reads, was passed on to it, or nobody waits for its result any more."""
-        if self._over:
+        """It is to end: a signal, which it keeps blocked and reads, was passed on to it, or nobody waits for its result any more.
+
+        Where nothing of the target is left, it may take the time that it needs; but for one whose loop is over, and of which a thread stays.
+        """
+        if self._over and signal:
             return
         if self._asked is None or (signal and not self.signal):
             self._asked, self.signal = time.monotonic(), signal
@@ -129,6 +132,9 @@ class Clock:
             self._plan()
             return False
         seen = _turns(self.pid)
+        if self._over and status is not None and status.state != "Z":
+            self._look = now + STILL  # it passes on output, however slowly that is read
+            return False
         if seen is not None and seen == self._seen:
             return True
         since = min(at for at in (self._due, self._asked) if at is not None and at <= now)

@@ -1,0 +1,277 @@
+"""A supervisor that the kernel holds, in its target's memory or in a file that it opens for it, ends with its run: by the limit, by a signal, with its host."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import support
+from run_support import ALLOW, c_program, gone, policy, public
+from seclude.abi import native
+from seclude.kernel import proc
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root may hold the kernel's own faults"),
+]
+PAGES = pytest.mark.skipif(not os.path.exists("/dev/userfaultfd"), reason="this kernel has no /dev/userfaultfd (Linux 6.1)")
+FILES = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="this kernel has no FUSE")
+
+HERE = Path(__file__).parent
+MKDIR = policy(ALLOW + "errno(EPERM) mkdir\n")
+KILLED = policy(ALLOW + "kill_process mkdir\n")
+
+
+def victim():
+    return c_program((HERE / "held_victim.c").read_text())
+
+
+def command(*words):
+    return [sys.executable, "-m", "seclude", "run", "--report", "json", *words]
+
+
+def start(words):
+    """The command, begun; and handles of its target's processes."""
+    child = support.start(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert child.stdout is not None
+    line = child.stdout.readline().split()
+    if len(line) != 2:
+        pytest.fail(f"{words}: {line} {child.communicate()}")
+    return child, [os.pidfd_open(int(word)) for word in line]
+
+
+def finish(child, handles):
+    """The command's exit code and report, once it has ended and nobody of its target is left."""
+    out, err = child.communicate(timeout=support.PATIENCE)
+    assert out == b""  # it did not go on
+    report = json.loads(err.splitlines()[-1])
+    for handle in handles:
+        assert gone(handle), report
+        os.close(handle)
+    return child.returncode, report
+
+
+def held(guard, call):
+    """Wait until the supervisor under ``guard`` waits in ``call``."""
+    number = native().number(call)
+    while True:
+        for one in proc.children(guard):
+            current = proc.current_call(one)
+            if current is not None and current[0] == number:
+                return
+        assert os.path.exists(f"/proc/{guard}/exe"), "the command ended"
+        os.sched_yield()
+
+
+#: who reads the page of a call that is never to be read, with what options; and whose clock ends it
+READERS = [
+    (("--policy", MKDIR), "mkdir", "guard"),  # the loop that reports
+    (("--policy", MKDIR, "--no-ptrace"), "mkdir", "guard"),
+    (("--policy", KILLED), "mkdir", "guard"),  # the tracer, of a process that the kernel has killed
+    (("--policy", MKDIR, "--trace", "mkdir", "--trace-file", "/dev/null"), "mkdir", "guard"),
+    (("--policy", policy(ALLOW), "--write", "/"), "open", "guard"),  # the broker of files
+    (
+        ("--policy", policy(ALLOW), "--connect", "127.0.0.1:9"),
+        "connect",
+        "engine",
+    ),  # the broker of addresses has threads, and they hold nobody else
+]
+
+
+@PAGES
+def test_the_wall_limit_ends_a_run_whose_supervisor_is_held():
+    runs = [start(command("--wall", "2s", *options, "--", victim(), call)) for options, call, _ in READERS]
+    for (options, _, whose), run in zip(READERS, runs, strict=True):
+        code, report = finish(*run)
+        assert (code, report["limit"], report["code"]) == (124, "wall", 124), options
+        assert report["bound_by"]["wall"] == whose, (options, report)
+        if whose == "guard":
+            assert "process_vm_readv" in report["notes"][0], options
+
+
+@PAGES
+def test_the_cgroup_of_such_a_run_is_removed():
+    child, handles = start(command("--wall", "2s", "--memory", "256M", "--processes", "50", "--policy", MKDIR, "--", victim(), "mkdir"))
+    guard = child.pid
+    (supervisor,) = proc.children(guard)
+    name = f"-{supervisor}-{proc.start_time(supervisor)}-"
+    assert any(name in one for place in os.walk("/sys/fs/cgroup") for one in place[1])
+    code, report = finish(child, handles)
+    assert (code, report["ended_by"]) == (124, "cgroup")
+    assert report["memory"] > 0
+    assert not any(name in one for place in os.walk("/sys/fs/cgroup") for one in place[1])
+
+
+@PAGES
+def test_without_a_limit_a_signal_ends_it():
+    asked = [(signal.SIGINT, ()), (signal.SIGTERM, ("--no-ptrace",)), (signal.SIGHUP, ())]
+    runs = [start(command("--policy", MKDIR, *options, "--", victim(), "mkdir")) for _, options in asked]
+    for (number, _), (child, _) in zip(asked, runs, strict=True):
+        held(child.pid, "process_vm_readv")
+        child.send_signal(number)
+    for (number, _), run in zip(asked, runs, strict=True):
+        code, report = finish(*run)
+        assert (code, report["limit"]) == (128 + number, "")
+        assert f"signal {int(number)} " in report["notes"][0]
+
+
+#: a shell's part: the command is a job of its own at a terminal, and its stops are told
+SHELL = """
+import os, pty, signal, sys
+pid, master = pty.fork()
+if pid:
+    while True:
+        try: piece = os.read(master, 4096)
+        except OSError: break
+        os.write(1, piece)
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+job = os.fork()
+if job == 0:
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpid())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    os.execv(sys.argv[1], sys.argv[1:])
+while True:
+    _, status = os.waitpid(job, os.WUNTRACED)
+    if not os.WIFSTOPPED(status): os._exit(os.waitstatus_to_exitcode(status))
+    print("stopped", flush=True)
+"""
+
+
+@PAGES
+def test_a_target_that_has_the_guard_stopped_gains_nothing():
+    words = command("--wall", "2s", "--policy", MKDIR, "--", victim(), "mkdir", "stop")
+    lines, handles = [], []
+    with support.start([sys.executable, "-c", SHELL, *words], stdout=subprocess.PIPE) as shell:
+        assert shell.stdout is not None
+        for line in shell.stdout:
+            lines.append(line.decode().strip())
+            words = lines[-1].split()
+            if len(words) == 2 and all(word.isdigit() for word in words):
+                handles = [os.pidfd_open(int(word)) for word in words]
+    assert shell.returncode == 124, lines
+    assert "stopped" in lines
+    report = json.loads(next(line for line in lines if line.startswith("{")))
+    assert report["bound_by"] == {"wall": "guard"}
+    assert len(handles) == 2
+    for handle in handles:
+        assert gone(handle)
+        os.close(handle)
+
+
+IN_A_HOST = """
+import json, os, sys, threading
+import seclude
+command, policy = sys.argv[1:3]
+out = {}
+def run():
+    found = seclude.run([command, "mkdir"], policy=policy, timeout=2, capture=True)
+    out["run"] = [found.code, found.limit, found.stdout.decode(), found.stderr.decode(), found.bound_by, found.notes]
+def judge():
+    with seclude.Judge(policy=policy, wall=2, memory=None, write=["/dev/userfaultfd"]) as one:
+        found = one.judge([command, "mkdir"])
+    out["judge"] = [found.verdict, found.limit, found.bound_by, found.notes]
+def free():
+    out["free"] = seclude.run(["/bin/echo", "unhindered"], capture=True).stdout.decode()
+threads = [threading.Thread(target=one) for one in (run, judge)]
+for one in threads: one.start()
+for one in threads: one.join()
+free()
+json.dump(out, sys.stdout)
+"""
+
+
+@PAGES
+def test_in_a_host_runs_and_judges_end_by_their_limit():
+    done = support.run_python(IN_A_HOST, victim(), MKDIR)
+    assert done.status == 0, str(done)
+    out = json.loads(done.stdout)
+    code, limit, *captured, by, notes = out["run"]
+    assert (code, limit, by, captured) == (124, "wall", {"wall": "guard"}, ["", ""])
+    assert "process_vm_readv" in notes[0]
+    verdict, limit, by, notes = out["judge"]
+    assert (verdict, limit, by) == ("time limit", "wall", {"wall": "guard"})
+    assert "process_vm_readv" in notes[0]
+    assert out["free"] == "unhindered\n"
+
+
+@PAGES
+def test_a_run_that_is_held_ends_with_its_host():
+    code = "import sys, seclude\nseclude.run([sys.argv[1], 'mkdir'], policy=sys.argv[2])"
+    hosts = [start([sys.executable, "-c", code, victim(), MKDIR]) for _ in range(2)]
+    for (host, handles), number in zip(hosts, (signal.SIGINT, signal.SIGKILL), strict=True):
+        (helper,) = proc.children(host.pid)
+        held(helper, "process_vm_readv")
+        host.send_signal(number)
+        host.communicate(timeout=support.PATIENCE)
+        for handle in handles:
+            assert gone(handle), number
+            os.close(handle)
+
+
+def on_a_file_system(request, words):
+    """``words``, where /…/files has a file whose ``request`` is never answered."""
+    place = public() / f"files-{request}"
+    place.mkdir(exist_ok=True)
+    return [c_program((HERE / "held_files.c").read_text()), str(place), request, *words], str(place / "file")
+
+
+@FILES
+def test_a_file_whose_server_does_not_answer_holds_only_who_opens_it():
+    words, file = on_a_file_system("open", ())
+    # One process waits for the file; another one's calls are done meanwhile, and it writes before the limit.
+    script = f"cat {file} & cat /etc/hostname >/dev/null; mkdir /never; echo $!"
+    child = support.start(
+        [*words, *command("--wall", "2s", "--policy", MKDIR, "--read", "/etc", "--read", file, "--", "sh", "-c", script + "; wait")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert child.stdout is not None
+    handle = os.pidfd_open(int(child.stdout.readline()))
+    out, err = child.communicate(timeout=support.PATIENCE)
+    assert out == b""
+    report = json.loads(err.splitlines()[-1])
+    assert (child.returncode, report["limit"], report["bound_by"]["wall"]) == (124, "wall", "engine")
+    assert [denial["call"] for denial in report["denials"]] == ["mkdir"]
+    assert gone(handle)
+    os.close(handle)
+
+
+@FILES
+def test_a_supervisor_that_cannot_even_be_killed_keeps_nobody_waiting():
+    words, file = on_a_file_system("read", ())
+    child, handles = start([*words, *command("--wall", "2s", "--policy", MKDIR, "--", victim(), "mkdir", file)])
+    code, report = finish(child, handles)  # its file system ends with the command, and with it what was left
+    assert (code, report["limit"], report["bound_by"]) == (124, "wall", {"wall": "guard"})
+    assert "process_vm_readv" in report["notes"][0]
+    assert report["notes"][1].startswith("processes that could not be ended were left")
+
+
+IN_A_HOST_WITH_FILES = """
+import json, sys
+import seclude
+found = seclude.run(["cat", sys.argv[1]], read=[sys.argv[1]], timeout=2, capture=True)
+print(json.dumps([found.code, found.limit, found.bound_by]))
+sys.stdout.flush()
+from seclude.sandbox import zygote
+zygote.stop()
+print("stopped")
+"""
+
+
+@FILES
+def test_in_a_host_a_file_whose_server_does_not_answer():
+    words, file = on_a_file_system("open", ())
+    done = support.run([*words, sys.executable, "-c", IN_A_HOST_WITH_FILES, file])
+    assert done.status == 0, str(done)
+    first, last = done.stdout.splitlines()
+    assert json.loads(first) == [124, "wall", {"wall": "engine"}]
+    assert last == "stopped"
