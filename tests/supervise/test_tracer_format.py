@@ -106,6 +106,19 @@ CASES = [
     (("utimensat", 0xFFFFFF9C, A, B, 0), {A: b"f\0", B: struct.pack("=4q", 0, 0x3FFFFFFF, 0, 0x3FFFFFFE)}, 0, 'utimensat(AT_FDCWD, "f", [UTIME_NOW, UTIME_OMIT], 0) = 0'),
     (("rseq", A, 32, 0, 0x53053053), {}, 0, "rseq(0x5000, 0x20, 0, 0x53053053) = 0"),
     (("setitimer", 0, A, 0), {A: struct.pack("=4q", 0, 0, 1, 5)}, 0, "setitimer(ITIMER_REAL, {it_interval={tv_sec=0, tv_usec=0}, it_value={tv_sec=1, tv_usec=5}}, NULL) = 0"),
+    (("waitid", 1, 7, A, 4, B), {A: struct.pack("=iiixxxxiIiqq", 17, 0, 1, 7, 0, 3, 0, 0).ljust(128, b"\0"), B: bytes(144)}, 0, "waitid(P_PID, 7, {si_signo=SIGCHLD, si_code=CLD_EXITED, si_pid=7, si_uid=0, si_status=3, si_utime=0, si_stime=0}, WEXITED, {ru_utime={tv_sec=0, tv_usec=0}, ru_stime={tv_sec=0, tv_usec=0}, ...}) = 0"),
+    (("waitid", 0, 0, A, 5, 0), {A: bytes(128)}, 0, "waitid(P_ALL, 0, {}, WNOHANG|WEXITED, NULL) = 0"),
+    (("sendfile", 4, 3, A, 9), {A: struct.pack("=q", 7)}, 0, "sendfile(4, 3, [7], 9) = 0"),
+    (("ioctl", 0, 0x5402, A), {A: struct.pack("=4I", 0x500, 5, 0xBF, 0x8A3B)}, 0, "ioctl(0, TCSETS, {c_iflag=ICRNL|IXON, c_oflag=NL0|CR0|TAB0|BS0|VT0|FF0|OPOST|ONLCR, c_cflag=B38400|CS8|CREAD, c_lflag=ISIG|ICANON|ECHO|ECHOE|ECHOK|IEXTEN|ECHOCTL|ECHOKE, ...}) = 0"),
+    (("ioctl", 0, 0x5401, A), {}, -25, "ioctl(0, TCGETS, 0x5000) = -1 ENOTTY (Inappropriate ioctl for device)"),
+    (("timer_create", 1, A, B), {A: struct.pack("=QiiI", 0xFFFFFFFE, 10, 4, 77), B: struct.pack("=i", 3)}, 0, "timer_create(CLOCK_MONOTONIC, {sigev_value={sival_int=-2, sival_ptr=0xfffffffe}, sigev_signo=SIGUSR1, sigev_notify=SIGEV_THREAD_ID, sigev_notify_thread_id=77}, [3]) = 0"),
+    (("recvmmsg", 3, A, 4, 0, 0), {A: struct.pack("=QIxxxxQQQQIxxxxIxxxx", 0, 0, B, 1, 0, 0, 0, 2), B: struct.pack("=QQ", C, 20), C: b"hello"}, 1, 'recvmmsg(3, [{msg_hdr={msg_name=NULL, msg_namelen=0, msg_iov=[{iov_base="he", iov_len=20}], msg_iovlen=1, msg_controllen=0, msg_flags=0}, msg_len=2}], 4, 0, NULL) = 1'),
+    (("sched_setscheduler", 0, 0x40000001, A), {A: struct.pack("=i", 5)}, 0, "sched_setscheduler(0, SCHED_FIFO|SCHED_RESET_ON_FORK, [5]) = 0"),
+    (("futex", A, 5, 1, 2, B, 0x93005FFF), {}, 0, "futex(0x5000, FUTEX_WAKE_OP, 1, 2, 0x6000, FUTEX_OP_OPARG_SHIFT<<28|FUTEX_OP_ADD<<28|0x5<<12|FUTEX_OP_CMP_LE<<24|0xfff) = 0"),
+    (("statx", 0xFFFFFF9C, A, 0x4100, 0x20, B), {A: b"f\0"}, -2, 'statx(AT_FDCWD, "f", AT_STATX_DONT_SYNC|AT_SYMLINK_NOFOLLOW, STATX_ATIME, 0x6000) = -1 ENOENT (No such file or directory)'),
+    (("statfs", A, B), {A: b"/\0", B: struct.pack("=7Q2I3Q", 0xEF53, 4096, 9, 8, 7, 6, 5, 1, 0, 255, 4096, 0x1021).ljust(120, b"\0")}, 0, 'statfs("/", {f_type=EXT2_SUPER_MAGIC, f_bsize=4096, f_blocks=9, f_bfree=8, f_bavail=7, f_files=6, f_ffree=5, f_fsid={val=[0x1, 0]}, f_namelen=255, f_frsize=4096, f_flags=ST_VALID|ST_RDONLY|ST_RELATIME}) = 0'),
+    (("process_vm_readv", 7, A, 1, B, 1, 0), {A: struct.pack("=QQ", C, 9), B: struct.pack("=QQ", 0x10, 9), C: b"ab"}, 2, 'process_vm_readv(7, [{iov_base="ab", iov_len=9}], 1, [{iov_base=0x10, iov_len=9}], 1, 0) = 2'),
+    (("sched_getaffinity", 0, 8, A), {A: b"\x05" + bytes(7)}, 8, "sched_getaffinity(0, 8, [0 2]) = 8"),
 ]  # fmt: skip
 
 
@@ -122,6 +135,15 @@ NARROW = [
     (("mmap2", 0, 4096, 1, 2, 3, 2), {}, 0xF7000000 - (1 << 32), "mmap2(NULL, 4096, PROT_READ, MAP_PRIVATE, 3, 0x2000) = 0xf7000000"),
     (("pread64", 3, A, 4, 5, 1), {A: b"abcd"}, 4, 'pread64(3, "abcd", 4, 4294967301) = 4'),
     (("ugetrlimit", 3, A), {A: struct.pack("<II", 0xFFFFFFFF, 4096)}, 0, "ugetrlimit(RLIMIT_STACK, {rlim_cur=RLIM_INFINITY, rlim_max=4*1024}) = 0"),
+    (("getgroups", 4, A), {A: struct.pack("<2H", 5, 6)}, 2, "getgroups(4, [5, 6]) = 2"),
+    (("getgroups32", 4, A), {A: struct.pack("<2I", 5, 6)}, 2, "getgroups32(4, [5, 6]) = 2"),
+    (("getresuid", A, B, 0), {A: struct.pack("<H", 5), B: struct.pack("<H", 6)}, 0, "getresuid([5], [6], NULL) = 0"),
+    (("times", A), {A: struct.pack("<4i", 1, 2, 3, 4)}, -2 << 20, "times({tms_utime=1, tms_stime=2, tms_cutime=3, tms_cstime=4}) = 4292870144"),
+    (("sigaltstack", A, 0), {A: struct.pack("<3I", 0x5000, 2, 9)}, 0, "sigaltstack({ss_sp=0x5000, ss_flags=SS_DISABLE, ss_size=9}, NULL) = 0"),
+    (("timerfd_gettime", 3, A), {A: struct.pack("<4i", 1, 2, 3, 4)}, 0, "timerfd_gettime(3, {it_interval={tv_sec=1, tv_nsec=2}, it_value={tv_sec=3, tv_nsec=4}}) = 0"),
+    (("timerfd_gettime64", 3, A), {A: struct.pack("<4q", 1, 2, 3, 4)}, 0, "timerfd_gettime64(3, {it_interval={tv_sec=1, tv_nsec=2}, it_value={tv_sec=3, tv_nsec=4}}) = 0"),
+    (("sendfile", 4, 3, A, 9), {A: struct.pack("<i", 7)}, 0, "sendfile(4, 3, [7], 9) = 0"),
+    (("waitid", 0, 0, A, 4, 0), {A: b"x" * 128}, 0, "waitid(P_ALL, 0, 0x5000, WEXITED, NULL) = 0"),
     (("clock_nanosleep_time64", 0, 0, A, 0), {A: struct.pack("<qq", 1, 2)}, 0, "clock_nanosleep_time64(CLOCK_REALTIME, 0, {tv_sec=1, tv_nsec=2}, NULL) = 0"),
 ]  # fmt: skip
 

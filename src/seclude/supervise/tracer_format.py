@@ -14,6 +14,8 @@ from seclude.abi.constants import decode, family
 from seclude.abi.prototypes import prototype
 from seclude.supervise.describe import architecture
 from seclude.supervise.tracer_memory import FACTORIES, pointer
+from seclude.supervise.tracer_records import FACTORIES as RECORDS
+from seclude.supervise.tracer_records import scheduler
 from seclude.supervise.tracer_sockets import FACTORIES as SOCKETS
 from seclude.supervise.tracer_structs import FACTORIES as STRUCTS
 from seclude.supervise.tracer_structs import bits_of
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Format", "find"]
 
-_DECODERS = {**FACTORIES, **STRUCTS, **SOCKETS}
+_DECODERS = {**FACTORIES, **STRUCTS, **RECORDS, **SOCKETS}
 _REMEMBERED = 2048  # distinct values of one flags argument
 
 
@@ -75,7 +77,13 @@ class Format:
         text = str(value)
         if kind:
             if kind in ("address", "hex"):
-                text = hex(value & (0xFFFFFFFF if self.arch.bits == 32 and self.arch.name != "x32" else (1 << 64) - 1))
+                text = (
+                    "0"
+                    if kind == "hex" and not value
+                    else hex(value & (0xFFFFFFFF if self.arch.bits == 32 and self.arch.name != "x32" else (1 << 64) - 1))
+                )
+            elif kind == "unsigned":
+                text = str(value & (0xFFFFFFFF if self.arch.bits == 32 and self.arch.name != "x32" else (1 << 64) - 1))
             elif kind == "octal":
                 text = f"0{value:o}" if value else "0"
             elif kind == "none":
@@ -135,10 +143,11 @@ def _make(token: int, nr: int) -> Format:
         part = argument(arch, parameter, known.parameters, decoder, options, late)
         (behind if late or behind else before).append(part)
     out = Format(arch, name, before, behind, RESULTS.get(name, ""))
-    changed = [known.parameters[index].registers[0] for index, (decoder, _, _) in shape.items() if decoder == "length"]
-    if changed:
-        out.early = lengths(arch, changed)
-    from seclude.supervise.tracer_special import ENDINGS
+    for decoder, size in (("length", 4), ("offset", 4 if arch.bits == 32 and name == "sendfile" and arch.name != "x32" else 8)):
+        changed = [known.parameters[index].registers[0] for index, (found, _, late) in shape.items() if found == decoder and late]
+        if changed:
+            out.early = lengths(arch, changed, size)
+    from seclude.supervise.tracer_endings import ENDINGS
 
     ending = ENDINGS.get(name)
     if ending is not None:
@@ -146,15 +155,15 @@ def _make(token: int, nr: int) -> Format:
     return out
 
 
-def lengths(arch: Architecture, registers: list[int]) -> Callable[[View, Args], None]:
-    """Lengths that the kernel changes, behind pointers in ``registers``, are read before the call as well."""
+def lengths(arch: Architecture, registers: list[int], size: int = 4) -> Callable[[View, Args], None]:
+    """Lengths and offsets that the kernel changes, ``size`` bytes behind pointers in ``registers``, are read before the call as well."""
     mask = 0xFFFFFFFF if arch.bits == 32 and arch.name != "x32" else (1 << 64) - 1
     order = arch.byteorder
 
     def early(view: View, args: Args) -> None:
         for register in registers:
             address = args[register] & mask
-            raw = view.read(address, 4) if address else None
+            raw = view.read(address, size) if address else None
             if raw is not None:
                 view.saved[view.tid, address] = int.from_bytes(raw, order, signed=True)
 
@@ -205,7 +214,16 @@ def argument(
 
 
 def _names_parameter(decoder: str, at: int) -> bool:
-    return at == 0 and decoder in ("bytes", "iovecs", "integer", "option", "signals", "pollfds", "to", "from")
+    return at == 0 and decoder in _COUNTED
+
+
+#: decoders whose first option is the number of another parameter
+_COUNTED = frozenset(
+    (
+        "addresses", "bytes", "capabilities", "from", "groups", "integer", "iovecs", "mail", "option", "pages", "pollfds", "processors", "records",
+        "signals", "to",
+    )
+)  # fmt: skip
 
 
 def _pointed(parameter: Parameter, show: Callable[[View, int, Args], str | None], late: bool) -> Part:
@@ -279,10 +297,22 @@ def _scalar(arch: Architecture, parameter: Parameter) -> Part:
     return part
 
 
+_IPC = ((0x200, "IPC_CREAT"), (0x400, "IPC_EXCL"), (0x800, "IPC_NOWAIT"))
+
+
+def _key_flags(value: int, permissions: str) -> str:
+    """``IPC_CREAT|0600``: shmget(2), semget(2), msgget(2)."""
+    return f"{bits_of(value & ~0o777, _IPC)}|{permissions}" if value & ~0o777 else permissions
+
+
+#: flags among which the one about exec comes first
+_AT_EXEC = ("EFD", "SFD", "TFD", "INCREATE")
+
+
 def scalar_text(arch: Architecture, parameter: Parameter, value: int) -> str:
     """A number as strace spells it."""
     constants, kind = parameter.constants, parameter.kind
-    if value == 0 and kind == "flags" and constants not in ("PROT", "ACCESS"):
+    if value == 0 and kind == "flags" and constants not in ("PROT", "ACCESS", "IPC"):
         return "0"
     if constants == "ACCESS":
         return bits_of(value, _ACCESSES) if value else "F_OK"
@@ -292,11 +322,15 @@ def scalar_text(arch: Architecture, parameter: Parameter, value: int) -> str:
         return signal_name(arch, value)
     if constants == "O":
         return open_flags(value, arch, opening=False)
-    if kind == "mode":
+    if constants == "SCHED":
+        return scheduler(value)
+    if kind == "mode" or constants == "IPC":
         from seclude.supervise.tracer_memory import mode
 
-        return mode(value)
+        return mode(value) if kind == "mode" else _key_flags(value, mode(value & 0o777))
     text = decode(parameter, value, arch)
+    if constants in _AT_EXEC and "|" in text:
+        return "|".join(sorted(text.split("|"), key=lambda word: not word.endswith("_CLOEXEC")))
     if kind in ("flags", "uint") and text.isdigit() and value > 9:
         return hex(value) if kind == "flags" else text
     return text

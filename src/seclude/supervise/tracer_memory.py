@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Decode = Callable[["View", int, Args], str | None]
     Factory = Callable[..., Decode]
 
-__all__ = ["ELEMENTS", "FACTORIES", "View", "mode", "order_of", "pointer", "vectors"]
+__all__ = ["ELEMENTS", "FACTORIES", "View", "device", "mode", "order_of", "pointer", "pointer_size", "quoted_to", "vectors"]
 
 _PAGE = 4096
 _PATH = 4096
@@ -97,15 +97,18 @@ def _bytes(arch: Architecture, size: str, form: str = "") -> Decode:
 
     def show(view: View, address: int, args: Args) -> str | None:
         length = view.result if of_result else args[index] & mask
-        if length == 0:
-            return '""'
-        raw = view.copy(view.tid, address, min(length, view.limit))
-        if raw is None:
-            return None
-        more = length > len(raw)
-        return hexadecimal(raw, more=more) if form else quoted(raw, view.limit, more=more)
+        return quoted_to(view, address, length, form)
 
     return show
+
+
+def quoted_to(view: View, address: int, length: int, form: str = "") -> str | None:
+    """``length`` bytes, cut as the view says, never as text where there is a ``form``; None where they cannot be read."""
+    raw = view.copy(view.tid, address, min(length, view.limit)) if length else b""
+    if raw is None:
+        return None
+    more = length > len(raw)
+    return hexadecimal(raw, more=more) if form and length else quoted(raw, view.limit, more=more)
 
 
 def _mask(arch: Architecture) -> int:
@@ -118,6 +121,7 @@ def order_of(arch: Architecture) -> str:
 
 
 def pointer_size(arch: Architecture) -> int:
+    """In bytes, for a caller of ``arch``."""
     return 4 if arch.bits == 32 else 8
 
 
@@ -193,7 +197,7 @@ def mode(value: int) -> str:
     return f"{kind}|{permissions}" if kind else permissions
 
 
-def _device(raw: int) -> str:
+def device(raw: int) -> str:
     """Linux's encoding of a device number (include/linux/kdev_t.h, new_decode_dev and huge ones)."""
     major = (raw & 0xFFF00) >> 8 | raw >> 32 & 0xFFFFF000
     minor = raw & 0xFF | raw >> 12 & 0xFFFFFF00
@@ -214,7 +218,7 @@ def _stat(arch: Architecture, wide: str = "") -> Decode:
             return None
         (kind,) = of_mode(raw, mode_at)
         if kind & 0o170000 in (0o020000, 0o060000):
-            return f"{{st_mode={mode(kind)}, st_rdev={_device(of_device(raw, device_at)[0])}, ...}}"
+            return f"{{st_mode={mode(kind)}, st_rdev={device(of_device(raw, device_at)[0])}, ...}}"
         return f"{{st_mode={mode(kind)}, st_size={of_size(raw, size_at)[0]}, ...}}"
 
     return show
@@ -277,6 +281,25 @@ def _iovecs(arch: Architecture, count: str, size: str = "") -> Decode:
 
     def show(view: View, address: int, args: Args) -> str | None:
         return vectors(view, arch, address, args[index] & 0xFFFFFFFF, view.result if size == "R" else -1)
+
+    return show
+
+
+def _addresses(arch: Architecture, count: str) -> Decode:
+    """Another process's iovecs: what they point to is not here."""
+    width = pointer_size(arch)
+
+    def show(view: View, address: int, args: Args) -> str | None:
+        there = args[int(count)] & 0xFFFFFFFF
+        some = min(there, ELEMENTS)
+        raw = view.read(address, some * 2 * width) if some else b""
+        if raw is None:
+            return None
+        shown = [
+            f"{{iov_base={pointer(base)}, iov_len={length}}}"
+            for base, length in struct.iter_unpack(order_of(arch) + ("II" if width == 4 else "QQ"), raw)
+        ]
+        return f"[{', '.join(shown)}{', ...' if there > some else ''}]"
 
     return show
 
@@ -382,6 +405,7 @@ FACTORIES: dict[str, Factory] = {
     "statx": _statx,
     "entries": _entries,
     "iovecs": _iovecs,
+    "addresses": _addresses,
     "ints": _ints,
     "long": _long,
     "integer": _integer,

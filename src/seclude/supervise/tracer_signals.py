@@ -7,7 +7,7 @@ import struct
 from seclude.supervise.tracer_memory import pointer
 from seclude.supervise.tracer_structs import signal_name
 
-__all__ = ["signal_text"]
+__all__ = ["information", "signal_text"]
 
 _GENERAL = {
     0: "SI_USER",
@@ -34,11 +34,18 @@ _FAULTS = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP")
 
 def signal_text(signal: int, info: bytes) -> str:
     """The signal's name and what its siginfo_t (128 bytes, 64-bit layout) says."""
+    from seclude.abi import native
+
+    return f"{signal_name(native(), signal)} {information(info, signal)}"
+
+
+def information(info: bytes, signal: int = 0) -> str:
+    """A siginfo_t, of the signal that it names itself unless another is told: ``{si_signo=SIGTERM, si_code=SI_USER, ...}``."""
     from seclude.abi import by_token, native
 
     here = native()
-    name = signal_name(here, signal)
     number, _, code = struct.unpack_from("=iii", info)
+    name = signal_name(here, signal or number)
     codes = _CODES.get(name, ())
     word = _GENERAL.get(code) or (codes[code - 1] if 0 < code <= len(codes) else str(code))
     fields = [f"si_signo={signal_name(here, number)}", f"si_code={word}"]
@@ -68,4 +75,4 @@ def signal_text(signal: int, info: bytes) -> str:
         if code in (-1, -3):
             (value,) = struct.unpack_from("=Q" if wide else "=I", info, 24 if wide else 20)
             fields += [f"si_int={struct.unpack('=i', struct.pack('=I', value & 0xFFFFFFFF))[0]}", f"si_ptr={pointer(value)}"]
-    return f"{name} {{{', '.join(fields)}}}"
+    return f"{{{', '.join(fields)}}}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from seclude.supervise.tracer_memory import order_of, pointer, vectors
+from seclude.supervise.tracer_memory import ELEMENTS, order_of, pointer, vectors
 from seclude.supervise.tracer_text import quoted
 
 TYPE_CHECKING = False
@@ -87,29 +87,57 @@ _MESSAGE_FLAGS = (
 
 def _message(arch: Architecture, size: str = "") -> Decode:
     """Struct msghdr; ``size``: R where the kernel filled it with ``result`` bytes."""
-    narrow = arch.bits == 32
-    # x32's is the compatible one too (net/compat.c)
-    form = struct.Struct(order_of(arch) + ("IIIIIII" if narrow else "QIxxxxQQQQIxxxx"))
 
     def show(view: View, address: int, _: Args) -> str | None:
-        from seclude.supervise.tracer_structs import bits_of
-
-        raw = view.read(address, form.size)
-        if raw is None:
-            return None
-        name, name_length, vector, count, control, control_length, flags = form.unpack(raw)
-        where = "NULL"
-        if name:
-            body = view.copy(view.tid, name, min(name_length, _LONGEST)) if name_length else None
-            where = address_text(body, arch) if body else pointer(name)
-        data = vectors(view, arch, vector, count & 0xFFFFFFFF, view.result if size else -1) if vector else "NULL"
-        ancillary = f"msg_control={pointer(control)}, " if control and control_length else ""
-        return (
-            f"{{msg_name={where}, msg_namelen={name_length}, msg_iov={data or pointer(vector)}, msg_iovlen={count}, {ancillary}"
-            f"msg_controllen={control_length}, msg_flags={bits_of(flags, _MESSAGE_FLAGS)}}}"
-        )
+        return _header(view, arch, address, view.result if size else -1)
 
     return show
 
 
-FACTORIES: dict[str, Factory] = {"to": _given, "from": _taken, "message": _message}
+def _form(arch: Architecture) -> struct.Struct:
+    # x32's is the compatible one too (net/compat.c)
+    return struct.Struct(order_of(arch) + ("IIIIIII" if arch.bits == 32 else "QIxxxxQQQQIxxxx"))
+
+
+def _header(view: View, arch: Architecture, address: int, filled: int) -> str | None:
+    """Struct msghdr; ``filled`` >= 0: how many bytes its vectors hold."""
+    from seclude.supervise.tracer_structs import bits_of
+
+    form = _form(arch)
+    raw = view.read(address, form.size)
+    if raw is None:
+        return None
+    name, name_length, vector, count, control, control_length, flags = form.unpack(raw)
+    where = "NULL"
+    if name:
+        body = view.copy(view.tid, name, min(name_length, _LONGEST)) if name_length else None
+        where = address_text(body, arch) if body else pointer(name)
+    data = vectors(view, arch, vector, count & 0xFFFFFFFF, filled) if vector else "NULL"
+    ancillary = f"msg_control={pointer(control)}, " if control and control_length else ""
+    return (
+        f"{{msg_name={where}, msg_namelen={name_length}, msg_iov={data or pointer(vector)}, msg_iovlen={count}, {ancillary}"
+        f"msg_controllen={control_length}, msg_flags={bits_of(flags, _MESSAGE_FLAGS)}}}"
+    )
+
+
+def _messages(arch: Architecture, received: str = "") -> Decode:
+    """As many of struct mmsghdr as were sent or received: the result."""
+    step = _form(arch).size + (4 if arch.bits == 32 else 8)
+
+    def show(view: View, address: int, _: Args) -> str | None:
+        shown = []
+        for at in range(address, address + min(view.result, ELEMENTS) * step, step):
+            raw = view.read(at + step - (4 if arch.bits == 32 else 8), 4)
+            if raw is None:
+                return None
+            (length,) = struct.unpack(order_of(arch) + "I", raw)
+            header = _header(view, arch, at, length if received else -1)
+            if header is None:
+                return None
+            shown.append(f"{{msg_hdr={header}, msg_len={length}}}")
+        return f"[{', '.join(shown)}{', ...' if view.result > ELEMENTS else ''}]"
+
+    return show
+
+
+FACTORIES: dict[str, Factory] = {"to": _given, "from": _taken, "message": _message, "messages": _messages}

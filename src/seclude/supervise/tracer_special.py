@@ -1,14 +1,16 @@
-"""Calls whose later arguments depend on the earlier ones, or are there only with them: open's mode, clone, fcntl, ioctl, futex, prctl, mmap."""
+"""Calls whose later arguments depend on the earlier ones, or are there only with them: open's mode, clone, futex, mmap (and those of `tracer_commands`)."""
 
 from __future__ import annotations
 
 import struct
 
 from seclude.abi.constants import family
+from seclude.supervise.tracer_commands import COMMANDS
 from seclude.supervise.tracer_format import Format, argument, lengths, open_flags, scalar_text, value_of
-from seclude.supervise.tracer_memory import FACTORIES, mode, pointer
+from seclude.supervise.tracer_memory import mode, pointer
+from seclude.supervise.tracer_records import record
 from seclude.supervise.tracer_structs import FACTORIES as STRUCTS
-from seclude.supervise.tracer_structs import descriptors, polled, signal_name
+from seclude.supervise.tracer_structs import signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from seclude.supervise.tracer_format import Part
     from seclude.supervise.tracer_memory import Args, View
 
-__all__ = ["ENDINGS", "SPECIAL"]
+__all__ = ["SPECIAL"]
 
 _O_CREAT, _O_TMPFILE = 0o100, 0o20000000
 
@@ -132,93 +134,6 @@ def _clone3(arch: Architecture, name: str, known: Prototype) -> Format:
     return made
 
 
-def _by_command(known: Prototype, index: int, choose: Callable[[int], Part | None]) -> Part:
-    """The argument after the command: how it is shown depends on it; None leaves it out."""
-    command = value_of(known.parameters[index])
-    chosen: dict[int, Part | None] = {}
-
-    def show(view: View, args: Args) -> str:
-        value = command(args)
-        if value not in chosen:
-            if len(chosen) > 1000:
-                chosen.clear()
-            chosen[value] = choose(value)
-        part = chosen[value]
-        return "" if part is None else ", " + part(view, args)
-
-    return show
-
-
-def _fcntl(arch: Architecture, name: str, known: Prototype) -> Format:
-    names = {value: word for word, value in family("F", arch).items()}
-    third = value_of(known.parameters[2])
-    locks = {word for word in names.values() if word.endswith(("LK", "LKW", "LK64", "LKW64"))}
-
-    def choose(command: int) -> Part | None:
-        word = names.get(command, "")
-        if word in ("F_GETFD", "F_GETFL", "F_GETOWN", "F_GETSIG", "F_GETLEASE", "F_GETPIPE_SZ", "F_GET_SEALS"):
-            return None
-        if word == "F_SETFD":
-            return lambda _, args: "FD_CLOEXEC" if third(args) == 1 else hex(third(args)) if third(args) else "0"
-        if word == "F_SETFL":
-            return lambda _, args: open_flags(third(args), arch)
-        if word in locks:
-            wide = "64" if word.endswith("64") or "OFD" in word or arch.bits == 64 else ""
-            show = STRUCTS["lock"](arch, *([wide] if wide else []))
-            return lambda view, args: (show(view, third(args), args) or pointer(third(args))) if third(args) else "NULL"
-        if word.startswith("F_DUPFD") or word in ("F_SETOWN", "F_SETPIPE_SZ", "F_SETSIG"):
-            return lambda _, args: str(third(args))
-        return lambda _, args: hex(third(args)) if third(args) else "0"
-
-    # F_GETLK is filled in by the kernel; nearly nobody asks, and what is asked for reads as well before.
-    made = Format(arch, name, _parts(arch, known)[:2], [_by_command(known, 1, choose)], "")
-    made.glue = ""
-
-    def ending(view: View, args: Args) -> str:
-        word = names.get(value_of(known.parameters[1])(args), "")
-        if word == "F_GETFL":
-            return f" (flags {open_flags(view.result, arch)})"
-        return " (flags FD_CLOEXEC)" if word == "F_GETFD" and view.result == 1 else ""
-
-    made.ending = ending
-    made.result = "fcntl"
-    return made
-
-
-def _ioctl(arch: Architecture, name: str, known: Prototype) -> Format:
-    names = {value & 0xFFFFFFFF: word for word, value in family("IOCTL", arch).items()}
-    parts = _parts(arch, known)
-    request, third = value_of(known.parameters[1]), value_of(known.parameters[2])
-    late = {"TIOCGWINSZ": STRUCTS["window"](arch), "FIONREAD": FACTORIES["ints"](arch, "1"), "TIOCGPGRP": FACTORIES["ints"](arch, "1")}
-    early = {
-        "TIOCSWINSZ": STRUCTS["window"](arch),
-        "FIONBIO": FACTORIES["ints"](arch, "1"),
-        "TIOCSPGRP": FACTORIES["ints"](arch, "1"),
-    }
-
-    def command(_: View, args: Args) -> str:
-        value = request(args) & 0xFFFFFFFF
-        word = names.get(value)
-        if word is not None:
-            return word
-        # asm-generic/ioctl.h: direction, size, type, number
-        way = {0: "_IOC_NONE", 1: "_IOC_WRITE", 2: "_IOC_READ", 3: "_IOC_READ|_IOC_WRITE"}[value >> 30]
-        return f"_IOC({way}, {value >> 8 & 0xFF:#x}, {value & 0xFF:#x}, {value >> 16 & 0x3FFF:#x})"
-
-    def value(view: View, args: Args) -> str:
-        word = names.get(request(args) & 0xFFFFFFFF, "")
-        address = third(args)
-        if word in ("FIOCLEX", "FIONCLEX", "TIOCNOTTY"):
-            return ""
-        show = early.get(word) or (None if view.failed else late.get(word))
-        text = show(view, address, args) if show is not None and address else None
-        return ", " + (text or (hex(address) if address else "0"))
-
-    made = Format(arch, name, [parts[0], command], [value], "")
-    made.glue = ""
-    return made
-
-
 #: operation → what it takes behind itself (futex(2)); what it does not look at is not shown
 _FUTEX_REST = {
     "FUTEX_WAIT": ("value", "timeout"),
@@ -238,6 +153,18 @@ _FUTEX_REST = {
 }
 
 
+def _wake_op(value: int) -> str:
+    """``FUTEX_OP_ADD<<28|0x1<<12|FUTEX_OP_CMP_EQ<<24|0`` (futex(2), FUTEX_OP)."""
+    operations, comparisons = ("SET", "ADD", "OR", "ANDN", "XOR"), ("EQ", "NE", "LT", "LE", "GT", "GE")
+    operation, comparison = value >> 28 & 7, value >> 24 & 0xF
+    first = f"FUTEX_OP_{operations[operation]}<<28" if operation < 5 else f"{operation:#x}<<28"
+    if value >> 31:
+        first = f"FUTEX_OP_OPARG_SHIFT<<28|{first}"
+    second = f"FUTEX_OP_CMP_{comparisons[comparison]}<<24" if comparison < 6 else f"{comparison:#x}<<24"
+    left, right = (hex(number) if number else "0" for number in (value >> 12 & 0xFFF, value & 0xFFF))
+    return f"{first}|{left}<<12|{second}|{right}"
+
+
 def _futex(arch: Architecture, name: str, known: Prototype) -> Format:
     parts = _parts(arch, known)
     op, value, third, last = (value_of(known.parameters[index]) for index in (1, 2, 3, 5))
@@ -248,7 +175,7 @@ def _futex(arch: Architecture, name: str, known: Prototype) -> Format:
         number = op(args)
         word = names.get(number & 0x7F)
         if word is None:
-            return hex(number)
+            return f"{number:#x} /* FUTEX_??? */"
         out = word + ("_PRIVATE" if number & 0x80 else "")
         return out + ("|FUTEX_CLOCK_REALTIME" if number & 0x100 else "")
 
@@ -266,43 +193,15 @@ def _futex(arch: Architecture, name: str, known: Prototype) -> Format:
         "other": parts[4],
         "mask": mask,
         "last": lambda _, args: str(last(args) & 0xFFFFFFFF),
-        "operation": lambda _, args: hex(last(args)),
+        "operation": lambda _, args: _wake_op(last(args) & 0xFFFFFFFF),
+        "raw": lambda _, args: f"{pointer(third(args))}, {pointer(value_of(known.parameters[4])(args))}, {hex(last(args) & 0xFFFFFFFF)}",
     }
 
     def rest(view: View, args: Args) -> str:
-        words = _FUTEX_REST.get(names.get(op(args) & 0x7F, ""), ("value", "count", "other", "operation"))
+        words = _FUTEX_REST.get(names.get(op(args) & 0x7F, ""), ("value", "raw"))
         return "".join(f", {show[word](view, args)}" for word in words)
 
     return Format(arch, name, [parts[0], lambda view, args: operation(view, args) + rest(view, args)], [], "")
-
-
-def _prctl(arch: Architecture, name: str, known: Prototype) -> Format:
-    parts = _parts(arch, known)
-    option, second = value_of(known.parameters[0]), value_of(known.parameters[1])
-    names = {value: word for word, value in family("PR", arch).items()}
-    string = FACTORIES["string"](arch)
-
-    def rest(view: View, args: Args) -> str:
-        word = names.get(option(args), "")
-        if word in ("PR_SET_NAME", "PR_GET_NAME"):
-            address = second(args)
-            shown = string(view, address, args) if address and (word == "PR_SET_NAME" or not view.failed) else None
-            return ", " + (shown or pointer(address))
-        if word in ("PR_GET_DUMPABLE", "PR_GET_KEEPCAPS", "PR_GET_SECCOMP", "PR_GET_TIMERSLACK", "PR_GET_SECUREBITS", "PR_GET_TIMING"):
-            return ""
-        if word in ("PR_SET_DUMPABLE", "PR_SET_KEEPCAPS", "PR_SET_TIMERSLACK", "PR_SET_PDEATHSIG", "PR_CAPBSET_READ", "PR_CAPBSET_DROP"):
-            value = second(args)
-            if word == "PR_SET_PDEATHSIG":
-                return ", " + signal_name(arch, value)
-            return f", {value}"
-        if word == "PR_SET_SECCOMP":
-            mode_ = {1: "SECCOMP_MODE_STRICT", 2: "SECCOMP_MODE_FILTER"}.get(second(args), hex(second(args)))
-            return f", {mode_}, {pointer(value_of(known.parameters[2])(args))}"
-        return "".join(f", {hex(v) if (v := value_of(one)(args)) > 9 else v}" for one in known.parameters[1:])
-
-    made = Format(arch, name, [parts[0]], [rest], "")
-    made.glue = ""
-    return made
 
 
 def _mmap(arch: Architecture, name: str, known: Prototype) -> Format | None:
@@ -351,7 +250,8 @@ _OPTIONS = {
 
 def _options(arch: Architecture, level: int) -> dict[int, str]:
     if level == family("SOL", arch).get("SOL_SOCKET", 1):
-        return {value: word for word, value in reversed(list(family("SO", arch).items()))}
+        found = {value: word for word, value in reversed(list(family("SO", arch).items()))}
+        return {**found, **{value: word for word, value in family("SO", arch).items() if word.endswith("_OLD")}}
     start, *words = _OPTIONS.get(level, "-").split()
     return {number: start + word for number, word in enumerate(words, 1) if word != "-"}
 
@@ -373,7 +273,15 @@ def _sockopt(arch: Architecture, name: str, known: Prototype) -> Format:
         return f"{label}, {names[where].get(option(args)) or hex(option(args))}"
 
     late = name == "getsockopt"
-    third = argument(arch, known.parameters[3], known.parameters, "option" if late else "integer", ("4",), late=late)
+    plain = argument(arch, known.parameters[3], known.parameters, "option" if late else "integer", ("4",), late=late)
+    address = value_of(known.parameters[3])
+    shapes = {option: record(arch, shape) for option, shape in (("SO_PEERCRED", "peer"), ("SO_LINGER", "linger"))}
+
+    def third(view: View, args: Args) -> str:
+        word = names.get(level(args), {}).get(option(args), "") if level(args) == socket_level else ""
+        show = None if late and view.failed else shapes.get(word)
+        return (None if show is None or not address(args) else show(view, address(args), args)) or plain(view, args)
+
     fourth = argument(arch, known.parameters[4], known.parameters, "length" if late else "", (), late=late)
     made = Format(arch, name, [first, both], [third, fourth], "") if late else Format(arch, name, [first, both, third, fourth], [], "")
     if late:
@@ -428,55 +336,57 @@ def _sigreturn(arch: Architecture, name: str, _: Prototype) -> Format | None:
     return Format(arch, name, [mask], [], "")
 
 
+def _mknod(arch: Architecture, name: str, known: Prototype) -> Format:
+    """The device is there only where one is made."""
+    from seclude.supervise.tracer_memory import device
+
+    parts = _parts(arch, known)
+    kind, number = value_of(known.parameters[-2]), value_of(known.parameters[-1])
+
+    def both(view: View, args: Args) -> str:
+        made = kind(args) & 0o170000 in (0o020000, 0o060000)
+        return parts[-2](view, args) + (f", {device(number(args))}" if made else "")
+
+    return Format(arch, name, [*parts[:-2], both], [], "")
+
+
+def _statx(arch: Architecture, name: str, known: Prototype) -> Format:
+    """How remote files are asked for has a name also where it is the default."""
+    parts = _parts(arch, known)
+    flags = value_of(known.parameters[2])
+    ways = {0: "AT_STATX_SYNC_AS_STAT", 0x2000: "AT_STATX_FORCE_SYNC", 0x4000: "AT_STATX_DONT_SYNC"}
+
+    def shown(_: View, args: Args) -> str:
+        value = flags(args)
+        rest = scalar_text(arch, known.parameters[2], value & ~0x6000) if value & ~0x6000 else ""
+        return "|".join(word for word in (ways.get(value & 0x6000, "AT_STATX_SYNC_TYPE"), rest) if word)
+
+    last = argument(arch, known.parameters[4], known.parameters, "statx", (), late=True)
+    return Format(arch, name, [*parts[:2], shown, parts[3]], [last], "")
+
+
+def _keyed(arch: Architecture, name: str, known: Prototype) -> Format:
+    key = value_of(known.parameters[0])
+    return Format(arch, name, [lambda _, args: hex(key(args)) if key(args) else "IPC_PRIVATE", *_parts(arch, known)[1:]], [], "")
+
+
+def _msgsnd(arch: Architecture, name: str, known: Prototype) -> Format:
+    parts = _parts(arch, known)
+    flags = value_of(known.parameters[3])
+    text = argument(arch, known.parameters[1], known.parameters, "mail", ("2",))
+    return Format(
+        arch,
+        name,
+        [parts[0], text, parts[2], lambda _, args: "IPC_NOWAIT" if flags(args) == 0x800 else hex(flags(args)) if flags(args) else "0"],
+        [],
+        "",
+    )
+
+
 SPECIAL: dict[str, Callable[[Architecture, str, Prototype], Format | None]] = {
-    "open": _open, "openat": _open, "openat2": _openat2, "clone": _clone, "clone3": _clone3, "fcntl": _fcntl, "fcntl64": _fcntl, "ioctl": _ioctl,
-    "futex": _futex, "futex_time64": _futex, "prctl": _prctl, "mmap": _mmap, "mmap2": _mmap, "socket": _socket, "socketpair": _socket,
+    **COMMANDS,
+    "open": _open, "openat": _open, "openat2": _openat2, "clone": _clone, "clone3": _clone3, "mknod": _mknod, "mknodat": _mknod, "statx": _statx,
+    "shmget": _keyed, "semget": _keyed, "msgget": _keyed, "msgsnd": _msgsnd,
+    "futex": _futex, "futex_time64": _futex, "mmap": _mmap, "mmap2": _mmap, "socket": _socket, "socketpair": _socket,
     "rt_sigreturn": _sigreturn, "setsockopt": _sockopt, "getsockopt": _sockopt, "rseq": _hexadecimal_size, "umask": _umask,
 }  # fmt: skip
-
-
-# --- what follows a result
-
-
-def _poll_ending(arch: Architecture) -> Callable[[View, Args], str]:
-    mask = 0xFFFFFFFF if arch.bits == 32 else (1 << 64) - 1
-
-    def ending(view: View, args: Args) -> str:
-        if view.result == 0:
-            return " (Timeout)"
-        found = polled(view, arch, args[0] & mask, args[1] & 0xFFFFFFFF, results=True)
-        return f" ({found})" if found is not None else ""
-
-    return ending
-
-
-def _select_ending(unit: str) -> Callable[[Architecture], Callable[[View, Args], str]]:
-    def make(arch: Architecture) -> Callable[[View, Args], str]:
-        mask = 0xFFFFFFFF if arch.bits == 32 else (1 << 64) - 1
-        time = STRUCTS["time"](arch, unit)
-
-        def ending(view: View, args: Args) -> str:
-            if view.result == 0:
-                return " (Timeout)"
-            words = []
-            for register, label in ((1, "in"), (2, "out"), (3, "except")):
-                found = descriptors(view, args[register] & mask, args[0] & 0xFFFFFFFF) if args[register] & mask else None
-                if found:
-                    words.append(f"{label} [{' '.join(map(str, found))}]")
-            left = time(view, args[4] & mask, args) if args[4] & mask else None
-            if left is not None:
-                words.append(f"left {left}")
-            return f" ({', '.join(words)})" if words else ""
-
-        return ending
-
-    return make
-
-
-ENDINGS: dict[str, Callable[[Architecture], Callable[[View, Args], str]]] = {
-    "poll": _poll_ending,
-    "ppoll": _poll_ending,
-    "select": _select_ending("usec"),
-    "_newselect": _select_ending("usec"),
-    "pselect6": _select_ending("nsec"),
-}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from seclude.abi import Architecture
     from seclude.supervise.tracer_memory import Args, Decode, Factory, View
 
-__all__ = ["FACTORIES", "bits_of", "descriptors", "polled", "signal_name", "signal_set", "wait_status"]
+__all__ = ["FACTORIES", "bits_of", "clock_comment", "descriptors", "polled", "signal_name", "signal_set", "wait_status"]
 
 
 # --- time
@@ -61,6 +61,20 @@ def _interval(arch: Architecture) -> Decode:
     return show
 
 
+def clock_comment(seconds: int, rest: int = 0, digits: int = 0) -> str:
+    """`` /* 2026-11-22T05:15:57+0000 */``, with ``rest`` as so many ``digits`` of a second; nothing for the beginning of time, or beyond the calendar."""
+    if not seconds and not rest:
+        return ""
+    import time
+
+    try:
+        there = time.localtime(seconds)
+    except (OverflowError, ValueError, OSError):
+        return ""
+    fraction = f".{rest:0{digits}d}" if rest else ""
+    return f" /* {time.strftime('%Y-%m-%dT%H:%M:%S', there)}{fraction}{time.strftime('%z', there)} */"
+
+
 def _times(arch: Architecture, unit: str = "nsec", wide: str = "") -> Decode:
     """utimensat: two times, with the names of the two special values."""
     form = _words(arch, 4, wide)
@@ -68,7 +82,7 @@ def _times(arch: Architecture, unit: str = "nsec", wide: str = "") -> Decode:
     def one(seconds: int, rest: int) -> str:
         if unit == "nsec" and rest in (0x3FFFFFFF, 0x3FFFFFFE):
             return "UTIME_NOW" if rest == 0x3FFFFFFF else "UTIME_OMIT"
-        return f"{{tv_sec={seconds}, tv_{unit}={rest}}}"
+        return f"{{tv_sec={seconds}, tv_{unit}={rest}}}{clock_comment(seconds, rest, 9 if unit == 'nsec' else 6)}"
 
     def show(view: View, address: int, _: Args) -> str | None:
         raw = view.read(address, form.size)
@@ -217,7 +231,7 @@ def _limit_value(value: int, bits: int) -> str:
 def _limits(arch: Architecture, wide: str = "") -> Decode:
     bits = 64 if wide or arch.bits == 64 else 32
     form = struct.Struct(order_of(arch) + ("QQ" if bits == 64 else "II"))
-    infinity = "RLIM64_INFINITY" if wide else "RLIM_INFINITY"
+    infinity = "RLIM64_INFINITY" if bits == 64 else "RLIM_INFINITY"
 
     def show(view: View, address: int, _: Args) -> str | None:
         raw = view.read(address, form.size)
@@ -349,7 +363,18 @@ def _window(arch: Architecture) -> Decode:
     return show
 
 
-def _lock(arch: Architecture, wide: str = "") -> Decode:
+def _signal(arch: Architecture) -> Decode:
+    """A signal's number that the kernel wrote."""
+
+    def show(view: View, address: int, _: Args) -> str | None:
+        raw = view.read(address, 4)
+        return None if raw is None else f"[{signal_name(arch, number) if (number := struct.unpack(order_of(arch) + 'i', raw)[0]) else 0}]"
+
+    return show
+
+
+def _lock(arch: Architecture, wide: str = "", answered: str = "") -> Decode:
+    """Struct flock; ``answered``: whose lock it is was asked for."""
     narrow = arch.bits == 32 and arch.name != "x32"
     # struct flock, compat_flock and compat_flock64 (packed on x86 alone; fcntl.h)
     form = struct.Struct(order_of(arch) + ("hhqqi" if wide and arch.name == "x86" else "hhxxxxqqi" if wide or not narrow else "hhiii"))
@@ -358,10 +383,11 @@ def _lock(arch: Architecture, wide: str = "") -> Decode:
         raw = view.read(address, form.size)
         if raw is None:
             return None
-        kind, whence, start, length, _pid = form.unpack(raw)
+        kind, whence, start, length, pid = form.unpack(raw)
         kinds = {0: "F_RDLCK", 1: "F_WRLCK", 2: "F_UNLCK"}
         wheres = {0: "SEEK_SET", 1: "SEEK_CUR", 2: "SEEK_END"}
-        return f"{{l_type={kinds.get(kind, kind)}, l_whence={wheres.get(whence, whence)}, l_start={start}, l_len={length}}}"
+        whose = f", l_pid={pid}" if answered else ""
+        return f"{{l_type={kinds.get(kind, kind)}, l_whence={wheres.get(whence, whence)}, l_start={start}, l_len={length}{whose}}}"
 
     return show
 
@@ -382,5 +408,6 @@ FACTORIES: dict[str, Factory] = {
     "uname": _uname,
     "sysinfo": _sysinfo,
     "window": _window,
+    "signal": _signal,
     "lock": _lock,
 }
