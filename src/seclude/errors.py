@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "OWN_FAILURE",
     "BudgetError",
     "Diagnostic",
     "FilterError",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Literal
 
-__all__ = ["ALL", "ARCHITECTURES", "Architecture", "arch", "by_token", "companions", "native"]
+__all__ = ["ALL", "ARCHITECTURES", "Architecture", "arch", "by_token", "companions", "elf_architecture", "native"]
 
 # linux/audit.h
 _64BIT = 0x80000000

@@ -13,7 +13,19 @@ if TYPE_CHECKING:
     from seclude.abi.architecture import Architecture
     from seclude.abi.prototypes import Parameter
 
-__all__ = ["constant", "constant_names", "constants", "decode", "errno_name", "errno_number", "errors", "families", "family"]
+__all__ = [
+    "FIELDS",
+    "VALUES",
+    "constant",
+    "constant_names",
+    "constants",
+    "decode",
+    "errno_name",
+    "errno_number",
+    "errors",
+    "families",
+    "family",
+]
 
 _tables: dict[str, dict[str, int]] = {}
 _errors: dict[str, dict[str, int]] = {}
@@ -123,9 +135,9 @@ _VALUE_FAMILIES = (
     "AF IPPROTO MADV PR ARCH F SEEK SIG SIGHOW RLIMIT CLOCK ITIMER RUSAGE PRIO EPOLLCTL PTRACE SECCOMPMODE KEYCTL"
     " KEYSPEC BPF P IPCCMD SEMCMD SHUT LANDLOCKRULE MEMBARRIER SOL FADV REBOOT REBOOTMAGIC KCMP IORINGREGISTER FSCONFIG SOCKETCALL IPCCALL IOPRIO IOCTL ATFD"
 )
-_VALUES = frozenset(_VALUE_FAMILIES.split(" "))
+VALUES = frozenset(_VALUE_FAMILIES.split(" "))
 # Families with a field of values in their low bits: its mask, and the names in it; the rest are flags
-_FIELDS = {
+FIELDS = {
     "SOCK": (0xF, "SOCK_STREAM SOCK_DGRAM SOCK_RAW SOCK_RDM SOCK_SEQPACKET SOCK_DCCP SOCK_PACKET"),
     "O": (0x3, "O_RDONLY O_WRONLY O_RDWR"),
     "FUTEX": (
@@ -183,10 +195,10 @@ def _named(constants_family: str, value: int, width: int, arch: str) -> str | No
     names = family(constants_family, arch)
     if constants_family == "SIG":
         return _signal(value, names)
-    if constants_family in _VALUES:
+    if constants_family in VALUES:
         return _value(value, names, width)
-    if constants_family in _FIELDS:
-        mask, members = _FIELDS[constants_family]
+    if constants_family in FIELDS:
+        mask, members = FIELDS[constants_family]
         field = {name: names[name] for name in members.split(" ") if name in names}
         flags = {name: bits for name, bits in names.items() if name not in field and bits & ~mask}
         low = _value(value & mask, field, width) or f"{value & mask:#x}"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from seclude.abi.architecture import Architecture
 
-__all__ = ["WITHOUT_PROTOTYPE", "Parameter", "Prototype", "calls_with_prototype", "prototype"]
+__all__ = ["WIDE", "WITHOUT_PROTOTYPE", "Parameter", "Prototype", "calls_with_prototype", "prototype"]
 
 REGISTERS = 6
 # code of the generated text → (bits, signed); 0 is the width of a register

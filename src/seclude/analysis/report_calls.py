@@ -43,6 +43,7 @@ __all__ = [
     "kind_of_value",
     "shown_architectures",
     "table",
+    "ways",
 ]
 
 #: a token that no architecture has: what happens to it happens to all that a filter does not list

@@ -29,7 +29,6 @@ __all__ = ["LARGEST", "Source", "assemble_source", "read_bytes", "read_source", 
 
 #: bytes of a file that are read: the kernel takes 32 KiB of a program, and no text of one comes near this
 LARGEST = 4 << 20
-_FIELDS = 4
 
 
 class Source(NamedTuple):

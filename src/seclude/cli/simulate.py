@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from seclude.decision.asked import Call
     from seclude.model.simulate import Simulation
 
-__all__ = ["COMMAND", "main"]
+__all__ = ["COMMAND", "main", "programs_of"]
 
 COMMAND = Command(
     "simulate",

@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Artifact"]
+__all__ = ["MAGIC", "Artifact"]
 
 MAGIC = b"SECLUDE\x01"
 _END, _NAME, _SOURCE, _BYTEORDER, _NATIVE, _PLAIN, _REPORTED, _SUMMARY, _OVERRIDE = range(9)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from seclude.decision.nodes import Node
     from seclude.decision.parts import Runs
 
-__all__ = ["MODES", "Weights", "is_permitted"]
+__all__ = ["MODES", "NEXT_ARCHITECTURE", "Weights", "is_permitted"]
 
 MODES = ("blend", "bitmap", "profile", "uniform")
 

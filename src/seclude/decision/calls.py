@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from seclude.decision.value import Decision
     from seclude.decision.witness import SystemCall
 
-__all__ = ["ALL_CALLS", "NO_CALLS", "Calls", "calls_of", "calls_where"]
+__all__ = ["ALL_CALLS", "NO_CALLS", "Calls", "calls_of", "calls_where", "calls_with", "count"]
 
 
 class Calls:

@@ -39,6 +39,8 @@ __all__ = [
     "equivalent",
     "excess",
     "intersection",
+    "order_key",
+    "pair",
     "permitted",
     "rank",
     "restrict",
@@ -69,7 +71,7 @@ def rank(value: int) -> int:
 
 
 @cache
-def _order(value: int) -> tuple[int, int, int]:
+def order_key(value: int) -> tuple[int, int, int]:
     """The key by which `intersection` and `union` choose."""
     return action_class(value), rank(value), value & 0xFFFF
 
@@ -238,12 +240,12 @@ def _pointwise(what: str, decisions: Sequence[Decision], choose: Callable[[int, 
 
 def intersection(*decisions: Decision) -> Decision:
     """For each call the least of the answers: it permits what all of them permit."""
-    return _pointwise("this intersection", decisions, lambda a, b: min(a, b, key=_order))
+    return _pointwise("this intersection", decisions, lambda a, b: min(a, b, key=order_key))
 
 
 def union(*decisions: Decision) -> Decision:
     """For each call the greatest of the answers: it permits what any of them permits."""
-    return _pointwise("this union", decisions, lambda a, b: max(a, b, key=_order))
+    return _pointwise("this union", decisions, lambda a, b: max(a, b, key=order_key))
 
 
 def stack(*decisions: Decision) -> Decision:

@@ -36,9 +36,11 @@ __all__ = [
     "Node",
     "boolean",
     "budget",
+    "forget",
     "leaf",
     "make",
     "reachable",
+    "roots",
 ]
 
 #: word numbers (as in `seclude.policy.lowered`: 0 nr, 1 arch, 2 ip.low, ...) in the order in which diagrams ask for them

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from seclude.decision.calls import Calls, calls_with
-from seclude.decision.compare import PERMIT, UNDECIDED, _order, action_class
+from seclude.decision.compare import PERMIT, UNDECIDED, action_class, order_key
 from seclude.decision.nodes import END, LEVEL_SHIFT, LEVEL_WORD, TRUE, WORD_LEVEL, Node, boolean, budget, leaf, make
 from seclude.decision.ops import apply, both, either, excluding, ite, map_leaves
 from seclude.decision.value import ARCH, NR, Decision, decision_of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from seclude.abi import Architecture
 
-__all__ = ["bypass", "ignored_bits", "same_to_kernel", "typed"]
+__all__ = ["bypass", "forget_bits", "ignored_bits", "same_to_kernel", "typed"]
 
 _FULL = 0xFFFF_FFFF
 #: for each of the sixteen words, the bits that the kernel ignores
@@ -107,7 +107,7 @@ def _below_numbers(node: Node, change: Callable[[Node], Node]) -> Node:
     return walk(node)
 
 
-def _forget(node: Node, ignored: Ignored, join: Callable[[Node, Node], Node]) -> Node:
+def forget_bits(node: Node, ignored: Ignored, join: Callable[[Node, Node], Node]) -> Node:
     """``node`` with the ignored bits chosen by ``join``: the result depends on none of them."""
     memo: dict[Node, Node] = {}
     last = max((WORD_LEVEL[word] + 8 for word in range(16) if ignored[word]), default=0)
@@ -134,7 +134,7 @@ def _better(a: Node, b: Node) -> Node:
     def choose(x: Node, y: Node) -> Node | None:
         if x is y:
             return x
-        return leaf(max(x.value, y.value, key=_order)) if x.level == END == y.level else None
+        return leaf(max(x.value, y.value, key=order_key)) if x.level == END == y.level else None
 
     return apply(choose, a, b)
 
@@ -146,7 +146,7 @@ def typed(decision: Decision) -> Decision:
     def change(node: Node, arch: Architecture, call: str) -> Node:
         key = (node, ignored_bits(arch, call))
         if key not in memo:
-            memo[key] = _forget(node, key[1], _better)
+            memo[key] = forget_bits(node, key[1], _better)
         return memo[key]
 
     with budget("the typed view of this filter"):
@@ -197,7 +197,7 @@ def bypass(decision: Decision) -> Calls:
 def _marked(node: Node, ignored: Ignored, clean: Node) -> Node:
     for least in (PERMIT, UNDECIDED):
         reached = map_leaves(node, lambda one, least=least: boolean(action_class(one.value) >= least))  # type: ignore[misc]
-        found = excluding(reached, _forget(both(reached, clean), ignored, either))
+        found = excluding(reached, forget_bits(both(reached, clean), ignored, either))
         node = ite(found, _BYPASSED, node)
     return node
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from seclude.abi.constants import _FIELDS, _VALUES, constants, family
+from seclude.abi.constants import FIELDS, VALUES, constants, family
 from seclude.policy.nodes import Binary, Literal, Name
 from seclude.policy.operands import NoOperandError, operand
 
@@ -65,7 +65,7 @@ class Term(NamedTuple):
     @property
     def _field(self) -> int:
         """The bits of a flags argument that together hold one value."""
-        return _FIELDS.get(self.parameter.constants, (0, ""))[0] if self.parameter is not None else 0
+        return FIELDS.get(self.parameter.constants, (0, ""))[0] if self.parameter is not None else 0
 
     def _named(self, value: int, *, mask: bool = False) -> Expression | None:
         if self.parameter is None or not self.parameter.constants or self.arch is None:
@@ -75,9 +75,9 @@ class Term(NamedTuple):
         for name, number in members.items():
             if number & top == value:
                 return Name(name)
-        if self.parameter.constants in _VALUES:
+        if self.parameter.constants in VALUES:
             return None
-        field, names = _FIELDS.get(self.parameter.constants, (0, ""))
+        field, names = FIELDS.get(self.parameter.constants, (0, ""))
         flags = {name: bits for name, bits in members.items() if 0 < bits <= top and not bits & field}
         if not value & field:
             return _bits(value, flags)

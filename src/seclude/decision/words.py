@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -154,8 +153,3 @@ def _merge(pieces: list[tuple[int, int]]) -> Ranges:
         else:
             out.append((low, high))
     return tuple(out)
-
-
-def run_at(starts: tuple[int, ...] | list[int], value: int) -> int:
-    """The index of the run that holds ``value``."""
-    return bisect_right(starts, value) - 1

@@ -20,13 +20,13 @@ __all__ = [
     "drop_all",
     "has",
     "has_capability",
+    "limit",
     "set_effective",
     "sets",
 ]
 
 CAP_DAC_OVERRIDE = 1
 CAP_DAC_READ_SEARCH = 2
-CAP_KILL = 5
 CAP_SETPCAP = 8
 CAP_SYS_PTRACE = 19
 CAP_SYS_ADMIN = 21

@@ -25,9 +25,6 @@ __all__ = [
     "threads",
 ]
 
-#: ProcessLookupError while reading is how a vanished task shows once its file is open
-_GONE = (FileNotFoundError, ProcessLookupError, NotADirectoryError)
-
 
 def read_text(path: str, errors: str = "backslashreplace") -> str | None:
     """A small file of the kernel's, whole; ``errors`` as in `bytes.decode`. None where it cannot be read."""

@@ -17,7 +17,6 @@ import ctypes
 import errno
 import os
 import struct
-import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,7 +70,6 @@ _ptrace.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_
 
 _I386 = 0x40000003
 _machine = os.uname().machine
-_wide = sys.maxsize > 1 << 32
 
 
 class _Vector(ctypes.Structure):

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ACTIONS",
+    "ALL_FLAGS",
     "FLAGS",
     "LOG",
     "NEW_LISTENER",
+    "SET_MODE_FILTER",
     "SPEC_ALLOW",
     "TSYNC",
     "TSYNC_ESRCH",

@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Control", "bind", "connect", "kind", "listen", "local_address", "option", "send"]
+__all__ = ["BYTE_ORDER", "Control", "bind", "connect", "kind", "listen", "local_address", "option", "send"]
 
 
 class _Vector(ctypes.Structure):

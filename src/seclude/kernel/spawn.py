@@ -42,7 +42,6 @@ __all__ = ["Spawn", "call_of_exec", "close_at_exec", "no_process"]
 
 CLONE_FILES = 0x400
 _STEP, _ERRNO, _LISTENER, _INSTALLED = range(4)
-_PR_SET_DUMPABLE = 4
 
 
 def no_process(call: str, number: int) -> KernelError:

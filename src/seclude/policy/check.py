@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from seclude.policy.nodes import Action, Call, Rule
     from seclude.policy.policy import Policy
 
-__all__ = ["check", "rule_architectures"]
+__all__ = ["check", "expand_call", "rule_architectures"]
 
 _NAME_FAULTS = 40
 

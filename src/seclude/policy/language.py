@@ -19,17 +19,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "allow",
+    "append",
     "call",
     "errno",
     "include",
+    "is_file",
     "kill",
     "kill_process",
     "kill_thread",
     "load",
     "log",
+    "make_rule",
     "notify",
     "parse",
     "prepend",
+    "read_file",
     "trace",
     "trap",
 ]

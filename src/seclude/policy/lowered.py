@@ -22,7 +22,22 @@ if TYPE_CHECKING:
 
     from seclude.errors import Span
 
-__all__ = ["All", "Any", "Clause", "Field", "Lowered", "LoweredCall", "LoweredToken", "Negation", "Predicate", "Test"]
+__all__ = [
+    "ARG0_LOW",
+    "IP_HIGH",
+    "IP_LOW",
+    "All",
+    "Any",
+    "Clause",
+    "Field",
+    "Lowered",
+    "LoweredCall",
+    "LoweredToken",
+    "Negation",
+    "Predicate",
+    "Test",
+    "arg_word",
+]
 
 NR, ARCH, IP_LOW, IP_HIGH, ARG0_LOW = 0, 1, 2, 3, 4
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from seclude.abi.prototypes import Parameter
     from seclude.policy.nodes import Name
 
-__all__ = ["NoOperandError", "Operand", "operand", "parameter_names"]
+__all__ = ["NoOperandError", "Operand", "operand", "parameter_names", "register_width"]
 
 POINTERS = frozenset({"pointer", "path", "sockaddr"})
 _REGISTER = re.compile("arg([0-9]+)$")

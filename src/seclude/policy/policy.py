@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from seclude.abi import Architecture
     from seclude.errors import Span
 
-__all__ = ["Policy", "build", "flatten"]
+__all__ = ["Policy", "build", "flatten", "header_place"]
 
 HEADER_WORDS = ("default", "arch", *HEADER_ACTIONS[1:], "tables")
 

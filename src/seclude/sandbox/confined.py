@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from seclude.policy import Policy
 
 __all__ = [
+    "KEPT",
+    "ONE_THREAD",
     "Confined",
     "ConfinedEnded",
     "ConfinedError",
@@ -41,6 +43,8 @@ __all__ = [
     "ConfinedViolation",
     "Outcome",
     "confined",
+    "inside",
+    "place",
 ]
 
 #: "" in a host; "template" while a template imports; "worker" in a worker
@@ -115,7 +119,7 @@ class Confined:
     """A function whose calls run in confined workers. Call it as the function; `run` says more; `close` ends its processes."""
 
     def __init__(self, function: Callable[..., Any], policy: Any, reuse: bool, workers: int, options: dict[str, Any]) -> None:
-        self._where = None if inside else _place(function)
+        self._where = None if inside else place(function)
         self.__wrapped__ = function
         update_wrapper(self, function)
         self.policy = policy
@@ -339,7 +343,7 @@ class Confined:
             return self._pool
 
 
-def _place(function: Any) -> tuple[str, str, str | None, bool]:
+def place(function: Any) -> tuple[str, str, str | None, bool]:
     """``(module, qualified name, file, whether it is the main script)``: how another interpreter finds the function. Raises `UsageError`."""
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
     if not callable(function) or not isinstance(module, str) or not isinstance(name, str):

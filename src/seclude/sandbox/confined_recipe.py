@@ -88,9 +88,9 @@ def recipe(where: tuple[str, str, str | None, bool], policy: Any, options: dict[
 
 def _warm(given: Any) -> list[str]:
     if callable(given):
-        from seclude.sandbox.confined import _place
+        from seclude.sandbox.confined import place
 
-        module, name, _, main = _place(given)
+        module, name, _, main = place(given)
         return [f"{'__main__' if main else module}:{name}"]
     if isinstance(given, str):
         raise UsageError(f"confined: warm is a function or a list of modules, not {given!r}", f"write warm=[{given!r}]")

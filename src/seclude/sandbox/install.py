@@ -34,7 +34,6 @@ __all__ = ["Installed", "actions_of", "install", "install_program", "read_weaker
 RET_K = 0x06
 ACTION_MASK, DATA_MASK = 0xFFFF0000, 0xFFFF
 PERMITTING = ("log", "allow")
-_NAME_OF = {value: name for name, (value, _) in seccomp.ACTIONS.items()}
 
 
 class Installed:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Words = Iterator[tuple[int, bytes]]
 
-__all__ = ["MODES", "Difference", "compare", "read_mode"]
+__all__ = ["MODES", "Difference", "compare", "read_mode", "shown"]
 
 MODES = ("exact", "lines", "tokens", "float:EPS")
 _PIECE = 1 << 14

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from seclude.sandbox.result import Result
     from seclude.supervise.record import Denial
 
-__all__ = ["VERDICTS", "Judgement", "decide"]
+__all__ = ["VERDICTS", "Judgement", "decide", "size"]
 
 VERDICTS = ("accepted", "wrong answer", "time limit", "memory limit", "output limit", "runtime error", "disallowed call")
 _DECIDING = ("kill_process", "kill_thread", "trap")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from seclude.sandbox.result import Job, Result
     from seclude.supervise.record import Denial
 
-__all__ = ["JSON_VERSION", "to_json", "to_text"]
+__all__ = ["JSON_VERSION", "signal_name", "to_json", "to_text"]
 
 #: raised when a field changes its meaning or goes away; fields may be added without
 JSON_VERSION = 1

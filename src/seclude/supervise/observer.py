@@ -70,7 +70,7 @@ __all__ = ["GO", "HOLD", "LEAVE", "Observer", "Together"]
 GO, LEAVE, HOLD = 0, 1, 2
 _CALL_STOP = 0x85  # SIGTRAP | 0x80, of PTRACE_O_TRACESYSGOOD
 
-_SIGTRAP, _SIGSTOP, _SIGTSTP, _SIGTTIN, _SIGTTOU = 5, 19, 20, 21, 22
+_SIGSTOP, _SIGTSTP, _SIGTTIN, _SIGTTOU = 19, 20, 21, 22
 _SIGSYS = 31  # x86, arm64: the architectures whose registers are known here
 _SYS_SECCOMP = 1
 _ENOSYS = 38

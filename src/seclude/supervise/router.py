@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     Chain: TypeAlias = tuple[Handler, ...]
     Performer: TypeAlias = Callable[[Call], int | Verdict]
 
-__all__ = ["Decided", "Router", "discard"]
+__all__ = ["Decided", "Router", "discard", "expand"]
 
 _LONGEST_REASON = 300
 

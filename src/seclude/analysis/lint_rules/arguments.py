@@ -9,7 +9,7 @@ from seclude.analysis.lint_rules.base import CRITICAL, HIGH, MEDIUM, rule
 from seclude.analysis.lint_view import Hit, support
 from seclude.decision.nodes import END, FALSE, Node, reachable
 from seclude.decision.ops import both, either, excluding
-from seclude.decision.typed import _forget, bypass
+from seclude.decision.typed import bypass, forget_bits
 from seclude.decision.words import FULL, bit_set, equals
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def _calls_with_arguments(subject: Subject) -> Iterator[tuple[View, str, Node]]:
 
 def _project(node: Node, words: tuple[int, ...]) -> Node:
     """Where some value of these words leads to `TRUE`."""
-    return _forget(node, tuple(FULL if word in words else 0 for word in range(16)), either)
+    return forget_bits(node, tuple(FULL if word in words else 0 for word in range(16)), either)
 
 
 @rule(

@@ -8,7 +8,7 @@ from seclude.analysis.lint_rules.base import HIGH, LOW, MEDIUM, NOTE, rule
 from seclude.analysis.lint_view import Hit
 from seclude.decision.nodes import END, FALSE, TRUE, Node, make
 from seclude.decision.ops import both, either, excluding
-from seclude.decision.typed import _forget
+from seclude.decision.typed import forget_bits
 from seclude.decision.words import FULL, equals, word_in
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _depends(view: View, call: str, name: str) -> bool:
     if one is None:
         return False
     permit = view.permit(call)
-    return _forget(permit, _words(2 * one.index + 4, 2 * one.index + 5), either) is not permit
+    return forget_bits(permit, _words(2 * one.index + 4, 2 * one.index + 5), either) is not permit
 
 
 def _words(*words: int) -> tuple[int, ...]:
@@ -186,7 +186,7 @@ def _canonical(width: int) -> Node:
 def _only(permit: Node, register: int) -> Node:
     """Which values of the register are permitted together with some values of the others."""
     keep = (4 + 2 * register, 5 + 2 * register)
-    return _forget(
+    return forget_bits(
         permit,
         tuple(0 if word in keep else FULL for word in range(2)) + tuple(0 if word in keep else FULL for word in range(2, 16)),
         either,
