@@ -43,6 +43,24 @@ def test_text(capsys, policy):
     assert "code=0x50000" in out
 
 
+def test_a_stack_is_a_list_behind_the_call_and_one_file_a_time_before_it(capsys, policy):
+    first, second, third = policy("errno(EPERM) mkdir"), policy("errno(EACCES) mkdir", "2.seclude"), policy("log mkdir", "3.seclude")
+    told = [
+        story(capsys, *words)
+        for words in (
+            (first, "mkdir", "--stack", second, third),
+            (first, "mkdir", "--kernel", "6.18", "--stack", second, "--stack", third),
+            ("--stack", second, "--stack", third, first, "mkdir"),
+            ("--stack", second, first, "mkdir", "--stack=" + str(third)),
+            (first, "mkdir", "0x1000", "-s", second, third),
+        )
+    ]
+    names = [[(one["filter"], one["name"]) for one in each["evaluations"][0]["filters"]] for each in told]
+    assert names[0] == [(3, str(third)), (2, str(second)), (1, str(first))]
+    assert names == [names[0]] * len(told)
+    assert told[-1]["call"]["args"][0] == 0x1000
+
+
 def test_a_cached_call_runs_no_filter_from_511_on(capsys, policy):
     path = policy("errno(EPERM) mkdir")
     new, old = story(capsys, path, "getpid"), story(capsys, path, "getpid", "--kernel", "5.10")

@@ -33,12 +33,23 @@ _WIDTH = 100
 
 
 class Option:
-    """One option. ``metavar`` "" makes it a switch; ``many`` collects repeated values into a list; ``choices`` limits it."""
+    """One option. ``metavar`` "" makes it a switch; ``many`` collects repeated values into a list; ``choices`` limits it.
 
-    __slots__ = ("choices", "default", "flags", "help", "many", "metavar")
+    ``list_after``: where that many positionals came before it, it takes every word up to the next option, not one; 0: never.
+    """
+
+    __slots__ = ("choices", "default", "flags", "help", "list_after", "many", "metavar")
 
     def __init__(
-        self, flags: str, metavar: str, help: str, *, many: bool = False, default: str | None = None, choices: tuple[str, ...] = ()
+        self,
+        flags: str,
+        metavar: str,
+        help: str,
+        *,
+        many: bool = False,
+        default: str | None = None,
+        choices: tuple[str, ...] = (),
+        list_after: int = 0,
     ) -> None:
         self.flags = tuple(flags.split(", "))
         self.metavar = metavar
@@ -46,6 +57,7 @@ class Option:
         self.many = many
         self.default = default
         self.choices = choices
+        self.list_after = list_after
 
     @property
     def name(self) -> str:
@@ -111,7 +123,13 @@ class Command:
         table = {flag: option for option in self.options for flag in option.flags}
         out = Arguments()
         words = iter(argv)
+        listed: Option | None = None  # the option whose list goes on
         for word in words:
+            if listed is not None and not word.startswith("-"):
+                out.ordered.append((listed.name, word))
+                out.values[listed.name].append(word)
+                continue
+            listed = None
             if word == "--":
                 out.rest.extend(words)
                 break
@@ -145,6 +163,8 @@ class Command:
                 out.values.setdefault(option.name, []).append(value)
             else:
                 out.values[option.name] = [value]
+            if option.list_after and len(out.rest) >= option.list_after:
+                listed = option
         for option in self.options:
             if option.default is not None:
                 out.values.setdefault(option.name, [option.default])

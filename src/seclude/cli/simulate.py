@@ -20,10 +20,10 @@ __all__ = ["COMMAND", "main", "programs_of"]
 
 COMMAND = Command(
     "simulate",
-    "simulate POLICY CALL [ARGUMENT...] [--stack FILE] [--kernel VERSION]",
+    "simulate POLICY CALL [ARGUMENT...] [--kernel VERSION] [--stack FILE...]",
     "Tell the story of one call as the kernel would make it: entry, bitmap, each filter, which decides, the effect, the log record.",
     (
-        Option("--stack, -s", "FILE", "another filter, loaded on top of POLICY", many=True),
+        Option("--stack, -s", "FILE...", "other filters, loaded on top of POLICY in this order", many=True, list_after=2),
         Option("--kernel, -k", "VERSION", "the kernel's version, 5.0 to 6.18", default="6.18"),
         Option("--arch, -a", "ARCH", "the call's architecture (default: this machine's)"),
         Option("--ip", "ADDRESS", "where the call is made from", default="0x401000"),
@@ -48,6 +48,7 @@ COMMAND = Command(
     epilog="""
 POLICY, FILE: a policy's file, a preset's name, a raw BPF filter, assembly or a listing of one, an OCI profile, a compiled policy, pid:N.
 CALL and its ARGUMENTs are written as for: seclude emu
+After them --stack takes every word up to the next option; before them, one.
 
 Nothing is loaded and nothing runs: the kernel is a model, on any operating system. --tracer skip=EPERM makes the call return -EPERM.
 
