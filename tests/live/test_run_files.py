@@ -395,6 +395,98 @@ def test_without_a_supervisor_what_only_that_can_do_is_refused(option):
     assert "--no-report does without" in done.stderr
 
 
+WHEREABOUTS = """
+import errno, os, sys
+place = sys.argv[1]
+def told(what, *words):
+    try: found = what(*words)
+    except OSError as error: found = errno.errorcode[error.errno]
+    print(what.__name__, *(word.removeprefix(place) for word in words if isinstance(word, str)), "->", found.removeprefix(place) if isinstance(found, str) else found)
+told(os.getcwd)
+for path in ("/plain", "/", "/link", "/aside", "/aside/hidden", "/aside/hidden/file", "/aside/nothing", "/closed/in"):
+    os.chdir(place + "/plain")
+    told(os.chdir, place + path)
+    told(os.getcwd)
+    told(os.readlink, "/proc/self/cwd")
+    told(os.listdir, ".")
+    told(os.stat, "file")
+    told(os.open, "file", os.O_RDONLY)
+held = os.open(place + "/plain", os.O_RDONLY)
+os.chdir(place + "/aside")
+told(os.fchdir, held)
+told(os.getcwd)
+"""
+
+
+@pytest.mark.parametrize("nobody", who())
+@pytest.mark.parametrize("options", ["--read PLACE/plain --hide PLACE/aside/hidden", "--hide PLACE/aside"])
+def test_to_change_the_directory_tells_what_is_there_and_may_be_entered_and_nothing_else(nobody, options):
+    """Not where a link led that it may not read, not what is in there, and not under which name a hidden directory is."""
+    place = Path(tempfile.mkdtemp(prefix="seclude-places-", dir="/tmp"))
+    place.chmod(0o755)
+    try:
+        for name in ("plain", "aside", "aside/hidden", "closed", "closed/in"):
+            (place / name).mkdir()
+        for name in ("plain/file", "aside/file", "aside/hidden/file"):
+            (place / name).write_text("")
+        (place / "link").symlink_to("aside/hidden")
+        (place / "closed").chmod(0)
+        ran = run_support.run(
+            run_support.python(), "-I", "-c", WHEREABOUTS, str(place), options=(*options.replace("PLACE", str(place)).split(), "--chdir", f"{place}/plain"), nobody=nobody
+        )  # fmt: skip
+    finally:
+        shutil.rmtree(place)
+    lines = ran.done.stdout.splitlines()
+    assert lines[0] == "getcwd -> /plain", str(ran.done)
+    asked = {lines[at].split()[1]: [line.rpartition(" -> ")[2] for line in lines[at : at + 6]] for at in range(1, 49, 6)}
+    none = "ENOENT" if "--read" not in options else "EACCES"
+    there = ["None", none, none, none, none, none]
+    assert asked["/plain"][:4] == ["None", "/plain", "/plain", "['file']"]
+    assert asked["/"][:3] == ["None", "", ""]
+    assert asked["/aside"] == there
+    for path in ("/link", "/aside/hidden"):
+        assert asked[path] == ["None", "ENOENT", "ENOENT", "ENOENT", "ENOENT", "ENOENT"]
+    assert asked["/aside/hidden/file"][0] == "ENOTDIR"
+    assert asked["/aside/nothing"][0] == "ENOENT"
+    assert asked["/closed/in"][0] == ("EACCES" if nobody or os.geteuid() else "None")
+    assert lines[-2:] == ["fchdir -> None", "getcwd -> /plain"]
+
+
+@pytest.mark.parametrize("root", ["/", "/plain"])
+def test_the_current_directory_is_named_as_the_kernel_does(place, root):
+    """Too long for its buffer, removed, in a root of its own, and outside of that."""
+    support.need_root()
+    program = c_program(
+        r"""
+        #define _GNU_SOURCE
+        #include <errno.h>
+        #include <stdio.h>
+        #include <string.h>
+        #include <sys/stat.h>
+        #include <sys/syscall.h>
+        #include <unistd.h>
+        static void tell(size_t size) {
+            char text[4096] = "";
+            long got = syscall(SYS_getcwd, text, size);
+            printf("%ld %s %s\n", got, got < 0 ? strerrorname_np(errno) : "", text);
+        }
+        int main(int n, char **a) {
+            (void)n;
+            chdir(a[1]); mkdir("inside", 0700); mkdir("inside/gone", 0700);
+            if (strcmp(a[2], "/")) { char where[512]; snprintf(where, 512, "%s%s", a[1], a[2]); mkdir(where, 0700); chroot(where); }
+            tell(4096); tell(3); tell(0); printf("%ld\n", syscall(SYS_getcwd, 8, 4096));
+            chdir("plain"); tell(4096); chdir(".."); chdir("inside/gone"); tell(strlen(a[1]) + 13); tell(strlen(a[1]) + 12);
+            rmdir("../gone"); tell(4096); chdir("/"); tell(4096); chdir("plain"); tell(1);
+        }""",
+        "-w",
+    )
+    work = place / "work"
+    alone = support.run([program, str(work), root])
+    under = support.seclude("run", "--policy", policy(ALLOW), "--report", "none", "--write", "/", "--", program, str(work), root)
+    assert under.stdout == alone.stdout, str(under)
+    assert ("(unreachable)" in alone.stdout) == (root != "/")
+
+
 FIFO_PAIRS = """
 #include <fcntl.h>
 #include <stdlib.h>

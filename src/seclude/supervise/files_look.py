@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from seclude.supervise.files_act import Act, Outcome
     from seclude.supervise.files_resolve import Found
 
-__all__ = ["ask", "look", "look_at_system", "look_statx", "read_link", "watch"]
+__all__ = ["ask", "look", "look_at_system", "look_statx", "read_link", "watch", "working_directory"]
 
 _IN_DONT_FOLLOW = 0x02000000  # linux/inotify.h
 
@@ -94,7 +94,22 @@ def read_link(act: Act, dirfd: int, path: bytes, buffer: int, size: int) -> Outc
         text = b"%d" % process if found.path == b"/proc/self" else b"%d/task/%d" % (process, thread)
     else:
         text = paths.link_text(found.handle)
+        if found.proc and found.path.endswith(b"/cwd"):  # as for getcwd
+            act.require(text.removesuffix(b" (deleted)"), PASS, proc=text.startswith(b"/proc"))
     text = text[:room]
+    return len(text), ((act.address(buffer), text),)
+
+
+def working_directory(act: Act, buffer: int, size: int) -> Outcome:
+    """Name the current directory, getcwd(2): one that it may look at. Chdir(2) is free, and may have gone through a link that it may not read."""
+    if not act.call.waits():
+        raise Gone  # nothing was read of it, so nobody has asked yet
+    found, path = act.resolver.current(act.view)
+    act.hold(found.handle)
+    act.require_found(found, PASS)
+    text = path + b"\0"
+    if len(text) > act.address(size):
+        raise OSError(errno.ERANGE, "")
     return len(text), ((act.address(buffer), text),)
 
 

@@ -254,6 +254,20 @@ class Resolver:
             raise
         return found
 
+    def current(self, view: View) -> tuple[Found, bytes]:
+        """The directory that the thread is in, and its path in the thread's own root. Raises OSError, ENOENT where it was removed."""
+        found = self._found(self.base(view, paths.AT_FDCWD, b""))
+        try:
+            root = b"/" if view.ordinary else paths.handle_path(view.root)
+        except OSError:
+            found.close()
+            raise
+        if root == b"/":
+            return found, found.path
+        if found.path != root and not found.path.startswith(root + b"/"):
+            return found, b"(unreachable)" + found.path  # getcwd(2)
+        return found, found.path[len(root) :] or b"/"
+
     def _enter(self, handle: int) -> None:
         """Raise `Waits` before anything is asked of the file system of ``handle``, if it is one of those."""
         if self.waiting and paths.device(self._identity(handle)) in self.waiting:

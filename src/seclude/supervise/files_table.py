@@ -96,6 +96,7 @@ BROKERED: dict[str, Callable[[Act], Outcome]] = {
     "lgetxattr": lambda act: change.get_xattr(act, act.path(0), _NOFOLLOW),
     "listxattr": lambda act: change.list_xattr(act, act.path(0), 0),
     "llistxattr": lambda act: change.list_xattr(act, act.path(0), _NOFOLLOW),
+    "getcwd": lambda act: look.working_directory(act, 0, 1),
     "inotify_add_watch": lambda act: look.watch(act, act.int32(0), act.path(1), act.register(2) & 0xFFFFFFFF),
     # names
     "mkdir": lambda act: change.make_directory(act, AT_FDCWD, act.path(0), act.register(1)),
@@ -160,8 +161,8 @@ REFUSED: dict[str, tuple[str, ...]] = {
 COVERED: dict[str, str] = {
     "execve": "Landlock: what may be read may be executed, and nothing else",
     "execveat": "Landlock: what may be read may be executed, and nothing else",
-    "chdir": "it opens nothing: what a path means from there is judged where it ends; it tells whether a directory exists",
-    "chroot": "it opens nothing: every path is judged by where it ends outside of it",
+    "chdir": "it opens nothing: what a path means from there is judged where it ends, and so is the name of the directory (getcwd); it tells whether one is there and may be entered",
+    "chroot": "it opens nothing: every path is judged by where it ends outside of it; it tells what chdir tells",
     "connect": "an address: --connect, without which there are no local sockets where files are closed",
     "bind": "an address: --bind, as for connect",
     "mq_open": "a queue's name, not a path",
