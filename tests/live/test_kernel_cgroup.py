@@ -175,3 +175,13 @@ with plan(Limits(cpu="1s", memory="50M", processes=9)) as made:
         print("bounded")
 """
     assert outcome(code, nobody=True) == "{'cpu': 'rlimit+engine', 'memory': 'rlimit', 'processes': 'rlimit'} 3\nbounded\n"
+
+
+def test_the_groups_of_a_maker_are_found_by_another(usable):
+    group, _ = cgroup.create(memory=64 << 20, processes=6)
+    (found,) = cgroup.made_by(os.getpid())
+    assert set(found.directories) == set(group.directories)
+    assert {name: place for name, place in found.places.items() if name in group.places} == group.places
+    assert group.remove()
+    assert cgroup.made_by(os.getpid()) == ()
+    assert cgroup.made_by(1 << 30) == ()

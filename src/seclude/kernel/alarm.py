@@ -28,7 +28,9 @@ class Alarm:
         self._timer = timer.value
 
     def set(self, at: float | None, every: float) -> None:
-        """Signal at ``at`` (time.monotonic(); None: never) and each ``every`` seconds from then on."""
+        """Signal at ``at`` (time.monotonic(); None: never) and each ``every`` seconds from then on, as long as the last one was taken. Block the signal: one that
+        is ignored is not sent again (kernel/time/posix-timers.c).
+        """  # fmt: skip
         first, again = (0.0 if at is None else max(at, 1e-9)), every if at is not None else 0.0
         times = [int(part) for seconds in (again, first) for part in (seconds, seconds % 1 * 1e9)]
         if self._timer >= 0:
