@@ -1,4 +1,4 @@
-"""What is said of a run when it is over: what it used, which limit it reached, how its command ended."""
+"""What a run used, noted while its processes are there; and what is said of it when it is over: which limit it reached, how its command ended."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import resource
 import time
 
 from seclude.errors import InternalError
+from seclude.kernel import proc
 from seclude.kernel.signals import csignal
 from seclude.sandbox.family import cpu_of_children
 from seclude.sandbox.launch import not_executed
@@ -14,9 +15,67 @@ from seclude.sandbox.result import Result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from seclude.sandbox.engine import Run
+    from collections.abc import Iterable
 
-__all__ = ["result_of"]
+    from seclude.sandbox.engine import Run
+    from seclude.sandbox.limits import LimitPlan
+
+__all__ = ["Account", "result_of"]
+
+
+class Account:
+    """What has to be noted of a run while its processes are there. Made before there is any."""
+
+    __slots__ = ("_filters_before", "_outside", "_reaped_before", "_to_start", "address_space", "own_filter", "resident")
+
+    def __init__(self) -> None:
+        self._reaped_before = cpu_of_children()
+        status = proc.status("self")
+        self._filters_before = (status.filters or 0) if status is not None else 0
+        self._outside = self._to_start = 0.0
+        #: peak bytes of any process
+        self.resident = self.address_space = 0
+        #: whether the target stacked a filter
+        self.own_filter = False
+
+    def joins(self, pid: int) -> None:
+        """The main process joins a control group, which does not count what it has used."""
+        self._outside = proc.run_time(pid) or 0.0
+
+    def begins(self, pid: int) -> None:
+        """The target's own program begins. What its process used until here was for confining it."""
+        self._to_start = max(0.0, (proc.run_time(pid) or 0.0) - self._outside)
+
+    def leaves(self, tid: int) -> None:
+        """A thread ends, and its status is still there."""
+        status = proc.status(tid)
+        if status is None:
+            return
+        # A filter may be one thread's alone.
+        self.own_filter = self.own_filter or (status.filters or 0) > self._filters_before + 1
+        # Of every thread: it may be the last, when the first, in whose name the process is, has been gone for long.
+        self.resident = max(self.resident, (status.number("VmHWM") or 0) * 1024)
+        self.address_space = max(self.address_space, (status.number("VmPeak") or 0) * 1024)
+
+    def look_at(self, pid: int) -> None:
+        """Whether the main process has left, while its status is there: one that is killed does not stop on its way out, nor one untraced."""
+        try:
+            ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if ended is not None and ended.si_code != os.CLD_TRAPPED:  # a tracer is told of stops too
+            self.leaves(pid)
+
+    def cpu_now(self, plan: LimitPlan, processes: Iterable[int]) -> float:
+        """CPU seconds of the target so far; ``processes``: those that live, for where no group counts."""
+        return max(0.0, plan.cpu_used(processes, self._reaped()) - self._to_start)
+
+    def cpu(self, counted: float | None) -> float:
+        """CPU seconds of the target at the end, which a group has ``counted``, or what was reaped."""
+        return max(0.0, (self._reaped() if counted is None else counted) - self._to_start)
+
+    def _reaped(self) -> float:
+        return cpu_of_children() - self._reaped_before
 
 
 def result_of(run: Run, ended_by: str) -> Result:
@@ -27,10 +86,9 @@ def result_of(run: Run, ended_by: str) -> Result:
     result = Result()
     result.wall = time.monotonic() - run.started_at
     usage = run.plan.cgroup.usage() if run.plan.cgroup is not None else None
-    result.cpu = cpu_of_children() - run.cpu_before
-    result.memory = result.resident = _resident(run)
+    result.cpu = run.account.cpu(None if usage is None else usage.cpu)
+    result.memory = result.resident = _resident(run.account)
     if usage is not None:
-        result.cpu = usage.cpu if usage.cpu is not None else result.cpu
         result.memory = usage.memory_peak if usage.memory_peak is not None else result.memory
         result.oom_kills = usage.oom_kills or 0
         if usage.oom_kills and not run.limit:
@@ -38,8 +96,7 @@ def result_of(run: Run, ended_by: str) -> Result:
                 run.limit = "memory"
             else:
                 run.notes.append("the limit memory ended processes of the run, but not the command itself")
-    result.cpu = max(0.0, result.cpu - run.cpu_to_start)
-    result.address_space = run.address_space
+    result.address_space = run.account.address_space
     result.bound_by = run.plan.bound_by
     _limit_by_signal(run, result.cpu)
     if run.relay.exceeded:  # what it wrote last may be seen after its end only
@@ -53,7 +110,7 @@ def result_of(run: Run, ended_by: str) -> Result:
     result.reporting = "+".join(word for word, on in (("notify", run.report), ("ptrace", run.trace)) if on) or "none"
     result.stdout = bytes(run.relay.captured[1]) if 1 in run.relay.captured else None
     result.stderr = bytes(run.relay.captured[2]) if 2 in run.relay.captured else None
-    if run.own_filter:
+    if run.account.own_filter:
         run.notes.append("the target stacked a filter of its own: what that one denies first is not reported here")
     _outcome(run, result)
     if run.supervision is not None:
@@ -64,16 +121,16 @@ def result_of(run: Run, ended_by: str) -> Result:
     return result
 
 
-def _resident(run: Run) -> int:
+def _resident(account: Account) -> int:
     """Peak bytes of the largest process's resident set.
 
     What is seen of a process at its end is exact, but of its last program only; what is waited for keeps also what an exec gave up (``setmax_mm_hiwater_rss``
     in kernel fork.c and exec.c), though from our own child on, which had a part of ours. So the latter counts where it is more than that can have been.
     """
     waited_for = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    if run.resident and waited_for <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024:
-        return run.resident
-    return max(run.resident, waited_for)
+    if account.resident and waited_for <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024:
+        return account.resident
+    return max(account.resident, waited_for)
 
 
 def _limit_by_signal(run: Run, cpu: float) -> None:

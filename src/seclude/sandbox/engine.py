@@ -14,28 +14,23 @@ ended without it, and says so.
 from __future__ import annotations
 
 import os
-import resource
 import select
 import time
 
-from seclude.abi import native
-from seclude.kernel import landlock, prctl, proc, ptrace, signals
-from seclude.kernel.notify import wake_in_step
+from seclude.kernel import prctl, ptrace, signals
 from seclude.kernel.signals import csignal
-from seclude.kernel.spawn import Spawn, call_of_exec, close_at_exec
 from seclude.sandbox import limits as _limits
-from seclude.sandbox.account import result_of
-from seclude.sandbox.family import children, cpu_of_children, has_terminal, kill
+from seclude.sandbox.account import Account, result_of
+from seclude.sandbox.family import children, has_terminal, kill
 from seclude.sandbox.guard import LEFT
 from seclude.sandbox.install import substitute
-from seclude.sandbox.launch import NotStarted, find_program, mechanisms, refuse_forbidden_start, refuse_without_supervisor
+from seclude.sandbox.launch import NotStarted, find_program, mechanisms, refuse_without_supervisor
 from seclude.sandbox.relay import Relay
 from seclude.sandbox.result import Result
-from seclude.sandbox.start import Retry, failed_start, filter_flags, steps, summary
+from seclude.sandbox.start import Retry, await_filter, confinement, start_to_pass, summary
 from seclude.supervise.kernel import Linux
-from seclude.supervise.notifications import Responder
 from seclude.supervise.observer import Observer
-from seclude.supervise.plain import ALLOW, LOG, Plain, without_trace
+from seclude.supervise.plain import Plain
 from seclude.supervise.record import Record
 
 TYPE_CHECKING = False
@@ -45,9 +40,10 @@ if TYPE_CHECKING:
     from seclude.sandbox.result import Job
     from seclude.sandbox.supervision import Supervision
     from seclude.sandbox.watching import Watching
+    from seclude.supervise.notifications import Responder
     from seclude.supervise.observer import Calls
 
-__all__ = ["PATIENCE", "SETUP", "Run", "execute"]
+__all__ = ["Run", "execute"]
 
 PATIENCE = 10.0  # seconds for killed processes to be gone
 SETUP = 30.0  # seconds beyond the limit "wall" that our parent grants for what comes before the target is made: names are resolved, handlers imported
@@ -124,9 +120,9 @@ class Run:
     """
 
     __slots__ = (
-        "address_space", "children_before", "clock", "continued", "control", "cpu_before", "cpu_outside", "cpu_to_start", "deadline", "ending", "filters_before", "guard", "job", "kernel", "limit", "listener", "loaded", "main",
-        "main_status", "mask", "more", "notes", "observer", "own_filter", "path", "plain", "plan", "poll", "record", "relay", "report",
-        "resident", "responder", "signals", "spawn", "started_at", "supervision", "terminal", "trace", "watching",
+        "account", "children_before", "clock", "continued", "control", "ending", "guard", "job", "kernel", "limit", "listener", "loaded",
+        "main", "main_status", "mask", "more", "notes", "observer", "path", "plain", "plan", "poll", "record", "relay", "report",
+        "responder", "signals", "spawn", "started_at", "supervision", "terminal", "time_limits", "trace", "watching",
     )  # fmt: skip
 
     def __init__(
@@ -146,14 +142,9 @@ class Run:
         self.continued = False
         self.main_status: int | None = None
         self.limit = ""
-        self.resident = 0
-        self.address_space = 0
-        self.own_filter = False
         self.ending = False
         self.more = False
-        self.cpu_before = cpu_of_children()
-        self.cpu_outside = self.cpu_to_start = 0.0
-        self.deadline: float | None = None
+        self.account = Account()
         self.poll = select.poll()
 
     # -- start ------------------------------------------------------------------------------------------------------
@@ -170,15 +161,13 @@ class Run:
         try:
             prctl.set_child_subreaper(True)
             self.children_before = frozenset(children())
-            status = proc.status("self")
-            self.filters_before = (status.filters or 0) if status is not None else 0
             self.terminal = has_terminal()
             with _limits.plan(self.job.limits) as self.plan:
                 self.relay = Relay(self.job.capture, self.job.stdin, self.plan.output)
                 try:
                     self._start()
                     if self.loaded is not None and self.main_status is None:
-                        self.loaded("; ".join([summary(self.job, self.report, self.trace), *self._brokered()]))
+                        self.loaded(summary(self))
                     self._loop()
                     ended_by = self._end_tree()
                     if self.clock is not None and (self.plan.wall is not None or self.plan.output is not None):
@@ -200,79 +189,28 @@ class Run:
             csignal.pthread_sigmask(csignal.SIG_SETMASK, self.mask)
             prctl.set_dumpable(dumpable)
 
-    def _brokered(self) -> list[str]:
-        """What brokers made of their options."""
-        return self.supervision.brokers.notes if self.supervision is not None and self.supervision.brokers is not None else []
-
     def _start(self) -> None:
-        if "watch" in self.job.supervision:
-            from seclude.sandbox.watching import Watching
-
-            self.watching = Watching(self.job, self)
-        # Without a listener files are held by Landlock alone, which needs no supervision.
-        if self.job.supervision.keys() - {"watch", *(() if self.job.report else ("read", "write", "hide", "runtime"))}:
-            from seclude.sandbox.supervision import build
-
-            self.supervision = build(self.job, self)
-        artifact = self.job.artifact
-        if self.supervision is not None:
-            program = self.supervision.program(artifact, report=self.report)
-        else:
-            program = without_trace(artifact.reported) if self.report else artifact.plain
-        if self.watching is not None:
-            program = self.watching.program(artifact, program)
-        flags = filter_flags(self.report)
-        domain = _domain(self.job, self.path)
-        if self.supervision is not None:
-            domain = self.supervision.domain(domain)
-        if domain is None:
-            self.notes.append(
-                "this kernel has no Landlock: what keeps the target from the supervisor is only that it cannot be traced or read"
-                + ("" if self.job.reach is None else ", and which files it can open is bounded by the policy and by permissions only")
-            )
-        else:
-            self.notes.extend(domain.notes)
-        close_at_exec(3)
-        mask = self.mask if self.job.mask is None else tuple(self.job.mask)
-        spawn = self.spawn = Spawn(
-            self.path,
-            self.job.argv,
-            self.job.environment,
-            program,
-            flags,
-            steps(
-                self.job,
-                self.plan,
-                domain,
-                outside=self.trace or self.report,
-                shown=self.watching is not None and self.watching.tracer is not None,
-            )
-            + (self.supervision.steps() if self.supervision is not None else []),
-            mask,
-        )
-        refuse_forbidden_start(
-            self.job, self.plain, call_of_exec(spawn), report=self.report or self.job.supervision.get("engine") == "ptrace"
-        )
+        self.spawn, program, domain = confinement(self)
         if self.supervision is not None:
             self.supervision.confine()
         self.started_at = time.monotonic()
         if self.clock is not None and self.plan.wall is not None:
             self.clock(self.started_at, self.started_at + self.plan.wall)
-        self.main = spawn.start()
+        self.main = self.spawn.start()
         self.observer = Observer(
             self.kernel,
             self.main,
             self.plain,
             self.record,
             started=self._executed,
-            leaving=self._leaving,
+            leaving=self.account.leaves,
             stopped=self._main_stopped,
             calls=self._calls(),
             loaded=Plain(program) if self.job.supervision else None,
         )
         try:
             if self.supervision is not None:
-                self.supervision.begin(self._start_to_pass())
+                self.supervision.begin(start_to_pass(self))
             if self.trace:
                 try:
                     ptrace.seize(self.main, self.observer.options)
@@ -287,10 +225,10 @@ class Run:
             prctl.set_dumpable(False)
             if self.plan.cgroup is not None:
                 if self.plan.cgroup.counts_cpu:
-                    self.cpu_outside = proc.run_time(self.main) or 0.0
+                    self.account.joins(self.main)
                 self.plan.cgroup.add(self.main)
-            spawn.go()
-            self._await_filter()
+            self.spawn.go()
+            await_filter(self)
         except BaseException:
             kill(self.main)
             self._end_tree()
@@ -305,70 +243,25 @@ class Run:
         found = None if self.supervision is None else self.supervision.calls()
         return found if self.watching is None else self.watching.calls(found)
 
-    def _await_filter(self) -> None:
-        """Go through the loop's motions until the filter is in force, and take its listener."""
-        spawn = self.spawn
-        self.poll.register(self.signals, select.POLLIN)
-        self.poll.register(spawn.ready, select.POLLIN)
-        waiting = True
-        spins = 0
-        while not spawn.installed:
-            # From "about to install" on the child makes no call that could wake us: it is a matter of microseconds,
-            # unless it is stopped just there.
-            spins += 1
-            for descriptor, _ in self.poll.poll(None if waiting else 0 if spins < 5000 else 1):
-                if descriptor == spawn.ready:
-                    spawn.acknowledge()
-                    self.poll.unregister(spawn.ready)
-                    waiting = False
-                else:
-                    self._signalled()
-            if self.main_status is not None:
-                if not spawn.installed:
-                    failed_start(spawn, self.report, self.trace)
-                break
-            os.sched_yield()
-        if waiting:
-            self.poll.unregister(spawn.ready)
-        if self.report and spawn.installed:
-            self.listener = spawn.listener
-            wake_in_step(self.listener)
-            if not self.trace:
-                # The child is on its way to exec: its loader may just have opened a file, which the limit then counts.
-                self._bind_files(self.main)
-            self.responder = Responder(self.kernel, self.listener, self.plain, self.record, self._start_to_pass())
-            self.poll.register(self.listener, select.POLLIN)
-        if self.supervision is not None and spawn.installed:
-            self.supervision.attach()
-
-    def _start_to_pass(self) -> tuple[int, int, int, tuple[int, ...]] | None:
-        """The execve that the responder lets pass: none where the policy permits it, since then it is never notified."""
-        here, args = native(), call_of_exec(self.spawn)
-        number = here.number("execve")
-        if number is None or self.plain.value(number, here.token, 0, args)[0] in (ALLOW, LOG):
-            return None
-        return self.main, here.token, number, args[:3]
-
     # -- the loop -----------------------------------------------------------------------------------------------------
 
     def _loop(self) -> None:
         self.relay.register(self.poll)
         if self.control >= 0:
             self.poll.register(self.control, select.POLLIN)
-        if self.plan.wall is not None:
-            self.deadline = self.started_at + self.plan.wall
-        unused = self.plan.cpu_check_after(0.0)
-        cpu_check = None if unused is None else self.started_at + unused
+        limits = self.time_limits = _limits.TimeLimits(
+            self.plan, self.started_at, lambda: self.account.cpu_now(self.plan, tuple(self.observer.alive))
+        )
         while self.main_status is None:
-            for descriptor, events in self._ready(cpu_check):
+            for descriptor, events in self._ready():
                 if descriptor == self.listener and self.responder is not None:
                     if events & select.POLLIN:
-                        self.responder.serve(self._waiting(cpu_check))
+                        self.responder.serve(self._waiting())
                     else:
                         # Nobody is left under the filter. Before Linux 6.11 to receive now would be to wait for ever.
                         self._ignore(self.listener)
                 elif descriptor == self.signals:
-                    self._signalled()
+                    self.signalled()
                 elif descriptor == self.control:
                     self.notes.append("the caller is gone: the run was ended")
                     return
@@ -376,21 +269,13 @@ class Run:
                     self.relay.handle(descriptor, self.poll)
             if self.more:
                 self._reap()
-            now = time.monotonic()
-            if self.deadline is not None and now >= self.deadline:
-                self.limit = "wall"
-            elif self.relay.exceeded:
-                self.limit = "output"
-            elif cpu_check is not None and now >= cpu_check:
-                cpu_check = self._next_cpu_check()
-                if cpu_check is not None and cpu_check <= now:
-                    self.limit = "cpu"
+            self.limit = "wall" if limits.wall_reached() else "output" if self.relay.exceeded else "cpu" if limits.cpu_reached() else ""
             if self.limit:
                 return
 
-    def _ready(self, cpu_check: float | None) -> list[tuple[int, int]]:
+    def _ready(self) -> list[tuple[int, int]]:
         """What is ready, after waiting for it. What watches writes when nothing came for a moment, or it has held back for one."""
-        watching, timeout = self.watching, self._timeout(cpu_check)
+        watching, timeout = self.watching, self._timeout()
         if watching is None or not watching.waiting:
             return self.poll.poll(timeout)
         found = self.poll.poll(watching.MOMENT if timeout is None else min(timeout, watching.MOMENT))
@@ -398,33 +283,20 @@ class Run:
             watching.idle()
         return found
 
-    def _waiting(self, cpu_check: float | None) -> Callable[[], list[tuple[int, int]]] | None:
+    def _waiting(self) -> Callable[[], list[tuple[int, int]]] | None:
         """How the responder waits for the next call, if it may: no longer than to the next clock."""
         if self.more or (self.watching is not None and self.watching.waiting):
             return None
-        if self.deadline is None and cpu_check is None:
+        if not self.time_limits:
             return self.poll.poll
-        return lambda: self.poll.poll(timeout) if (timeout := self._timeout(cpu_check)) else []
+        return lambda: self.poll.poll(timeout) if (timeout := self._timeout()) else []
 
-    def _timeout(self, cpu_check: float | None) -> int | None:
-        """Milliseconds until the next clock needs a look, rounded up, or None."""
-        if self.more:
-            return 0
-        times = [at for at in (self.deadline, cpu_check) if at is not None]
-        if not times:
-            return None
-        return max(0, int((min(times) - time.monotonic()) * 1000) + 1)
+    def _timeout(self) -> int | None:
+        """Milliseconds to wait for the next event at most, or None."""
+        return 0 if self.more else self.time_limits.timeout()
 
-    def _next_cpu_check(self) -> float | None:
-        if self.plan.cpu is None:
-            return None
-        used = self.plan.cpu_used(tuple(self.observer.alive), cpu_of_children() - self.cpu_before)
-        left = self.plan.cpu_check_after(max(0.0, used - self.cpu_to_start))
-        if left is None:
-            return None
-        return time.monotonic() + left if left > 0 else 0.0  # 0.0: reached, whatever the time
-
-    def _signalled(self) -> None:
+    def signalled(self) -> None:
+        """Take the signals that came: pass on what was meant for the target, and look at its processes."""
         self.continued = False
         for number, from_kernel in signals.pending(self.signals):
             # What the terminal sends goes to the target as well, which is in the same foreground group.
@@ -437,7 +309,7 @@ class Run:
         """Take wait statuses; ``more`` says that there may be others. True where no child and no traced thread is left at all."""
         self.more = False
         if self.main_status is None:
-            self._look_at_main()
+            self.account.look_at(self.main)
         idle, patience = 0, 0 if self.observer.calls is None else _YIELDS
         for _ in range(_STATUSES):
             change = self.kernel.wait()
@@ -462,40 +334,13 @@ class Run:
         return False
 
     def _executed(self, pid: int) -> None:
-        """The target's own program begins, and stands still until we go on. What its process used until here was for confining it."""
-        self.cpu_to_start = max(0.0, (proc.run_time(pid) or 0.0) - self.cpu_outside)
+        """The target's own program begins, and stands still until we go on."""
+        self.account.begins(pid)
         if self.plan.cgroup is not None:
             self.plan.cgroup.forget_peak()
         if self.responder is not None:
             self.responder.start = None
-        self._bind_files(pid)
-
-    def _bind_files(self, pid: int) -> None:
-        for kind, soft, hard in self.plan.rlimits:
-            if kind == resource.RLIMIT_NOFILE:
-                try:
-                    resource.prlimit(pid, kind, (soft, hard))
-                except ProcessLookupError:
-                    return
-
-    def _leaving(self, tid: int) -> None:
-        status = proc.status(tid)
-        if status is None:
-            return
-        # A filter may be one thread's alone.
-        self.own_filter = self.own_filter or (status.filters or 0) > self.filters_before + 1
-        # Of every thread: it may be the last, when the first, in whose name the process is, has been gone for long.
-        self.resident = max(self.resident, (status.number("VmHWM") or 0) * 1024)
-        self.address_space = max(self.address_space, (status.number("VmPeak") or 0) * 1024)
-
-    def _look_at_main(self) -> None:
-        """Whether the main process stacked a filter, while its status is there: one that is killed does not stop on its way out, nor one untraced."""
-        try:
-            ended = os.waitid(os.P_PID, self.main, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return
-        if ended is not None and ended.si_code != os.CLD_TRAPPED:  # a tracer is told of stops too
-            self._leaving(self.main)
+        self.plan.bind_files(pid)
 
     def _main_stopped(self, pid: int, signal: int) -> None:
         """The terminal stopped our job but not us (a full-screen program stops its own group): let the shell notice.
@@ -545,19 +390,6 @@ class Run:
             self.poll.unregister(descriptor)
         except (KeyError, ValueError):  # never registered, or -1
             return
-
-
-def _domain(job: Job, program: bytes) -> landlock.Ruleset | None:
-    """What Landlock is to hold the target to: always its own processes; files where some are granted."""
-    if job.reach is not None:
-        from seclude.sandbox.reach import ruleset
-
-        return ruleset(job.reach)
-    if any(job.supervision.get(option) for option in ("read", "write", *(() if job.report else ("hide",)))):
-        from seclude.sandbox.files import domain
-
-        return domain(job.supervision, os.path.join(job.cwd or b"", program), alone=not job.report)
-    return landlock.scope_ruleset()
 
 
 def _some(pids: set[int]) -> str:

@@ -24,16 +24,17 @@ from __future__ import annotations
 import math
 import os
 import resource
+import time
 
 from seclude.errors import KernelError, UsageError, nearest
 from seclude.kernel import capabilities, cgroup, proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Self
 
-__all__ = ["NAMES", "LimitPlan", "Limits", "plan", "read_bytes", "read_count", "read_seconds"]
+__all__ = ["NAMES", "LimitPlan", "Limits", "TimeLimits", "plan", "read_bytes", "read_count", "read_seconds"]
 
 NAMES = ("cpu", "wall", "memory", "files", "processes", "output")
 
@@ -189,7 +190,7 @@ class LimitPlan:
     """How the limits of one run are bound. Close it when the run has ended (`close`, or as a context manager).
 
     ``rlimits``  (resource, soft, hard) to set on the child. RLIMIT_NOFILE comes last and also bounds the number that a listener
-                 may get: set that one (by prlimit(2) from outside) after the filter is installed, before execve
+                 may get: that one is to be set (`bind_files`) after the filter is installed, before execve
     ``cgroup``   the group to `Cgroup.add` the child to before it runs, or None
     ``cpu``      CPU seconds of the whole tree at which the engine ends it, or None
     ``wall``     seconds, or None
@@ -240,6 +241,15 @@ class LimitPlan:
         left = self.cpu - used
         return 0.0 if left <= 0 else max(0.02, left / (os.cpu_count() or 1))
 
+    def bind_files(self, pid: int) -> None:
+        """Set RLIMIT_NOFILE from outside: any sooner it would bind the number of the listener too."""
+        for kind, soft, hard in self.rlimits:
+            if kind == resource.RLIMIT_NOFILE:
+                try:
+                    resource.prlimit(pid, kind, (soft, hard))
+                except ProcessLookupError:
+                    return
+
     def close(self) -> None:
         """Remove the cgroup, ending what is left in it. Harmless if done twice."""
         if self.cgroup is not None:
@@ -253,6 +263,39 @@ class LimitPlan:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+class TimeLimits:
+    """The limits of time of a run that began at ``started`` (time.monotonic()), for a loop that waits. ``used`` tells the CPU seconds of its tree so far."""
+
+    __slots__ = ("_cpu_check", "_deadline", "_plan", "_used")
+
+    def __init__(self, plan: LimitPlan, started: float, used: Callable[[], float]) -> None:
+        self._plan, self._used = plan, used
+        self._deadline = None if plan.wall is None else started + plan.wall
+        after = plan.cpu_check_after(0.0)
+        self._cpu_check = None if after is None else started + after
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return self._deadline is not None or self._cpu_check is not None
+
+    def timeout(self) -> int | None:
+        """Milliseconds until one of them needs a look, rounded up, or None."""
+        times = [at for at in (self._deadline, self._cpu_check) if at is not None]
+        return max(0, int((min(times) - time.monotonic()) * 1000) + 1) if times else None
+
+    def wall_reached(self) -> bool:
+        """Whether the limit "wall" is reached."""
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def cpu_reached(self) -> bool:
+        """Whether the limit "cpu" is reached. Looks only when it is time to."""
+        if self._cpu_check is None or time.monotonic() < self._cpu_check:
+            return False
+        left = self._plan.cpu_check_after(self._used()) or 0.0
+        self._cpu_check = time.monotonic() + left
+        return not left
 
 
 def plan(limits: Limits, *, use_cgroup: bool = True, uid: int | None = None) -> LimitPlan:
