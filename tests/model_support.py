@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from seclude.abi import arch
+from seclude.bpf import codes
 from seclude.bpf.program import Program
-from seclude.model import uapi
 
 __all__ = ["ALLOW", "X86_64", "always", "of", "ready", "result"]
 
 X86_64 = arch("x86_64")
-ALLOW = uapi.SECCOMP_RET_ALLOW
+ALLOW = codes.SECCOMP_RET_ALLOW
 
 
 def always(value: int) -> Program:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from run_support import c_program
+from seclude.bpf import codes
 from seclude.bpf.program import Program
 from seclude.kernel import pidfd, ptrace, registers
 from seclude.model import KernelModel, uapi
@@ -67,15 +68,19 @@ class Actor:
         poll = select.poll()
         poll.register(self.twin.back[self.index], select.POLLIN)
         end = time.monotonic() + patience
+        over = False
         while time.monotonic() < end:
-            if poll.poll(20):
+            if poll.poll(0 if over else 20):
                 raw = os.read(self.twin.back[self.index], _REPLY.size)
                 if not raw:  # the last that could write has ended
                     return None
                 value, *seen, arena = _REPLY.unpack(raw)
                 return value, tuple(seen), arena
-            if self.gone():
+            if over:
                 return None
+            over = (
+                self.tid != 0 and self.gone()
+            )  # a last look, then: what it wrote may have come just before; one not told of yet is on its way
         raise Disagreement(f"actor {self.index} does not answer, and the model says it does")
 
     def gone(self):
@@ -283,7 +288,7 @@ class Twin:
         )
         if out is not None and value == 0:
             self.same("sizes", out.value, struct.unpack_from("=HHH", self.arena))
-        if flags & uapi.SECCOMP_FILTER_FLAG_NEW_LISTENER and isinstance(value, int) and value >= 0:
+        if flags & codes.SECCOMP_FILTER_FLAG_NEW_LISTENER and isinstance(value, int) and value >= 0:
             self._take(actor, value)
         return value
 

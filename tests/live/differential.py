@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from puppets import Audit, Thread, World
-from seclude.bpf import Program
+from seclude.bpf import Program, codes
 from seclude.model import KernelModel, uapi
 from seclude.model.filter import Fprog
 from seclude.model.notify import AddFd, Response, SeccompNotif
@@ -36,16 +36,16 @@ PROBES = {"getppid": (110, 64), "getuid": (102, 24), "getpgrp": (111, 65), "sche
 NUMBERS = [pair[0] for pair in PROBES.values()]
 COMPAT = [pair[1] for pair in PROBES.values()]
 ACTIONS = [
-    uapi.SECCOMP_RET_ALLOW, uapi.SECCOMP_RET_LOG, uapi.SECCOMP_RET_ERRNO, uapi.SECCOMP_RET_ERRNO | 1, uapi.SECCOMP_RET_ERRNO | 4095,
-    uapi.SECCOMP_RET_ERRNO | 5000, uapi.SECCOMP_RET_TRAP, uapi.SECCOMP_RET_TRAP | 7, uapi.SECCOMP_RET_TRACE | 3, uapi.SECCOMP_RET_USER_NOTIF,
-    uapi.SECCOMP_RET_USER_NOTIF | 9, uapi.SECCOMP_RET_KILL_THREAD, uapi.SECCOMP_RET_KILL_PROCESS, 0x12340000, 0x90000000, 0x7FFE0000,
+    codes.SECCOMP_RET_ALLOW, codes.SECCOMP_RET_LOG, codes.SECCOMP_RET_ERRNO, codes.SECCOMP_RET_ERRNO | 1, codes.SECCOMP_RET_ERRNO | 4095,
+    codes.SECCOMP_RET_ERRNO | 5000, codes.SECCOMP_RET_TRAP, codes.SECCOMP_RET_TRAP | 7, codes.SECCOMP_RET_TRACE | 3, codes.SECCOMP_RET_USER_NOTIF,
+    codes.SECCOMP_RET_USER_NOTIF | 9, codes.SECCOMP_RET_KILL_THREAD, codes.SECCOMP_RET_KILL_PROCESS, 0x12340000, 0x90000000, 0x7FFE0000,
 ]  # fmt: skip
 #: what is drawn more often than the rest: worlds in which everybody dies are short
-LIKELY = [uapi.SECCOMP_RET_USER_NOTIF] * 6 + [
-    uapi.SECCOMP_RET_ALLOW,
-    uapi.SECCOMP_RET_ERRNO | 1,
-    uapi.SECCOMP_RET_TRAP | 2,
-    uapi.SECCOMP_RET_LOG,
+LIKELY = [codes.SECCOMP_RET_USER_NOTIF] * 6 + [
+    codes.SECCOMP_RET_ALLOW,
+    codes.SECCOMP_RET_ERRNO | 1,
+    codes.SECCOMP_RET_TRAP | 2,
+    codes.SECCOMP_RET_LOG,
 ]
 SIGNALS = [uapi.SIGUSR1, uapi.SIGUSR2, uapi.SIGSYS, uapi.SIGTERM]
 HOW = [DEFAULT, IGNORE, CATCH, RESTART]
@@ -62,20 +62,20 @@ class Disagreement(AssertionError):
 def program(rules, shape):
     """A filter: ``rules`` are (call's index, action); ``shape`` how it is written."""
     if shape == "constant":
-        return Program([(RET, 0, 0, uapi.SECCOMP_RET_ALLOW)])
+        return Program([(RET, 0, 0, codes.SECCOMP_RET_ALLOW)])
     if shape == "long":  # 4096 instructions: three fill a path
-        return Program([(LD, 0, 0, 0), *[(LD, 0, 0, 4)] * 4094, (RET, 0, 0, uapi.SECCOMP_RET_ALLOW)])
+        return Program([(LD, 0, 0, 0), *[(LD, 0, 0, 4)] * 4094, (RET, 0, 0, codes.SECCOMP_RET_ALLOW)])
     code = []
     if shape == "argument":
-        code += [(LD, 0, 0, 16), (JEQ, 1, 0, 7), (RET, 0, 0, uapi.SECCOMP_RET_ALLOW)]
+        code += [(LD, 0, 0, 16), (JEQ, 1, 0, 7), (RET, 0, 0, codes.SECCOMP_RET_ALLOW)]
     tables = ((X86_64, NUMBERS), (I386, COMPAT)) if shape == "both" else ((X86_64, NUMBERS),)
     for token, numbers in tables:
         block = [(LD, 0, 0, 0)]
         for index, action in rules:
             block += [(JEQ, 0, 1, numbers[index]), (RET, 0, 0, action)]
-        block.append((RET, 0, 0, uapi.SECCOMP_RET_ALLOW))
+        block.append((RET, 0, 0, codes.SECCOMP_RET_ALLOW))
         code += [(LD, 0, 0, 4), (JEQ, 0, len(block), token), *block]
-    return Program([*code, (RET, 0, 0, uapi.SECCOMP_RET_ALLOW)])
+    return Program([*code, (RET, 0, 0, codes.SECCOMP_RET_ALLOW)])
 
 
 RULES = st.lists(st.tuples(st.integers(0, 3), st.one_of(st.sampled_from(LIKELY), st.sampled_from(ACTIONS))), min_size=1, max_size=3)
@@ -121,7 +121,7 @@ class Machine(RuleBasedStateMachine):
         """A task that waits for a command. Tasks in strict mode only where asked for: nearly everything kills them."""
         found = [
             task for task in self.threads
-            if not task.exited and task.activity is None and task not in self.calls and (strict or task.mode != uapi.SECCOMP_MODE_STRICT)
+            if not task.exited and task.activity is None and task not in self.calls and (strict or task.mode != codes.SECCOMP_MODE_STRICT)
         ]  # fmt: skip
         return found[pick % len(found)] if found else None
 
@@ -255,8 +255,8 @@ class Machine(RuleBasedStateMachine):
     def _load(self, pick, code, flags):
         task = self._idle(pick)
         if task is not None:
-            self._real(task).tell("SECCOMP", uapi.SECCOMP_SET_MODE_FILTER, flags, 1, payload=code.to_bytes())
-            call = self.model.seccomp(task, uapi.SECCOMP_SET_MODE_FILTER, flags, code)
+            self._real(task).tell("SECCOMP", codes.SECCOMP_SET_MODE_FILTER, flags, 1, payload=code.to_bytes())
+            call = self.model.seccomp(task, codes.SECCOMP_SET_MODE_FILTER, flags, code)
             self._both("load", task, call, self._loaded(flags))
 
     def _loaded(self, flags):
@@ -288,8 +288,8 @@ class Machine(RuleBasedStateMachine):
         if task is not None:
             kind, mode, length = what
             given = {"null": uapi.FAULT, "bad": uapi.FAULT, "no filter": Fprog(None, length), "bad filter": Fprog(uapi.FAULT, length)}[kind]
-            self._real(task).tell("SECCOMP", uapi.SECCOMP_SET_MODE_FILTER, flags, mode, length)
-            self._both("load nothing", task, self.model.seccomp(task, uapi.SECCOMP_SET_MODE_FILTER, flags, given))
+            self._real(task).tell("SECCOMP", codes.SECCOMP_SET_MODE_FILTER, flags, mode, length)
+            self._both("load nothing", task, self.model.seccomp(task, codes.SECCOMP_SET_MODE_FILTER, flags, given))
 
     @rule(
         pick=PICK,
@@ -309,9 +309,9 @@ class Machine(RuleBasedStateMachine):
     def load_what_is_invalid(self, pick, word):
         task = self._idle(pick)
         if task is not None:
-            code = Program([word, (RET, 0, 0, uapi.SECCOMP_RET_ALLOW)])
-            self._real(task).tell("SECCOMP", uapi.SECCOMP_SET_MODE_FILTER, 0, 1, payload=code.to_bytes())
-            self._both("load invalid", task, self.model.seccomp(task, uapi.SECCOMP_SET_MODE_FILTER, 0, code))
+            code = Program([word, (RET, 0, 0, codes.SECCOMP_RET_ALLOW)])
+            self._real(task).tell("SECCOMP", codes.SECCOMP_SET_MODE_FILTER, 0, 1, payload=code.to_bytes())
+            self._both("load invalid", task, self.model.seccomp(task, codes.SECCOMP_SET_MODE_FILTER, 0, code))
 
     @rule(pick=PICK, op=st.sampled_from([2, 3, 4, 77, 0]), flags=st.sampled_from([0, 0, 1]), action=st.sampled_from(ACTIONS))
     def other_operations(self, pick, op, flags, action):
@@ -501,7 +501,7 @@ class Machine(RuleBasedStateMachine):
         if task is None:
             return None, -1
         able = [
-            (one, fd) for one in self.threads if not one.exited and one.activity is None and one not in self.calls and one.mode != uapi.SECCOMP_MODE_STRICT
+            (one, fd) for one in self.threads if not one.exited and one.activity is None and one not in self.calls and one.mode != codes.SECCOMP_MODE_STRICT
             for fd, (file, _) in one.process.files.table.items() if file.filter is not None
         ]  # fmt: skip
         return able[pick % len(able)] if able and pick % 11 else (task, pick % 7)

@@ -9,6 +9,7 @@ import pytest
 
 from model_support import ALLOW, always, of
 from model_twin import Twin
+from seclude.bpf import codes
 from seclude.bpf.program import Program
 from seclude.model import uapi
 from seclude.model.filter import Fprog
@@ -20,7 +21,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux" or os.uname().machine != "x86_64", reason="the victim is x86-64 code"),
 ]
 
-FILTER, STRICT = uapi.SECCOMP_SET_MODE_FILTER, uapi.SECCOMP_SET_MODE_STRICT
+FILTER, STRICT = codes.SECCOMP_SET_MODE_FILTER, codes.SECCOMP_SET_MODE_STRICT
 TSYNC, LISTENER, ESRCH, KILLABLE = 1, 8, 16, 32
 GETPPID, GETUID, GETPID = 110, 102, 39
 
@@ -45,7 +46,7 @@ def test_arguments_are_checked_in_the_kernels_order(nobody):
     bad = Program([(0x06, 0, 0, ALLOW), (0x20, 0, 0, 3)])
     for op, flags, uargs in [
         (0, 1, None), (0, 0, FAULT), (4, 0, None), (0xFFFFFFFF, 0, None),
-        (2, 1, ALLOW), (2, 0, None), (2, 0, FAULT), (2, 0, 0x12340000), (2, 0, ALLOW | 1), (2, 0, uapi.SECCOMP_RET_USER_NOTIF), (2, 0, 0),
+        (2, 1, ALLOW), (2, 0, None), (2, 0, FAULT), (2, 0, 0x12340000), (2, 0, ALLOW | 1), (2, 0, codes.SECCOMP_RET_USER_NOTIF), (2, 0, 0),
         (3, 1, None), (3, 0, None), (3, 0, "sizes"),
         (1, 64, None), (1, 1 << 31, None), (1, TSYNC | LISTENER, None), (1, TSYNC | LISTENER | ESRCH, None), (1, KILLABLE, None),
         (1, KILLABLE | LISTENER, None), (1, ESRCH, None), (1, 0, None), (1, 0, FAULT), (1, 0, Fprog(None, 0)), (1, 0, Fprog(None, 4097)),
@@ -65,8 +66,8 @@ def test_arguments_are_checked_in_the_kernels_order(nobody):
 
 
 VALUES = [
-    uapi.SECCOMP_RET_ERRNO, uapi.SECCOMP_RET_ERRNO | 1, uapi.SECCOMP_RET_ERRNO | 4095, uapi.SECCOMP_RET_ERRNO | 4096, uapi.SECCOMP_RET_ERRNO | 0xFFFF,
-    uapi.SECCOMP_RET_TRACE | 5, uapi.SECCOMP_RET_USER_NOTIF, uapi.SECCOMP_RET_LOG, ALLOW, ALLOW | 7, uapi.SECCOMP_RET_TRAP | 9,
+    codes.SECCOMP_RET_ERRNO, codes.SECCOMP_RET_ERRNO | 1, codes.SECCOMP_RET_ERRNO | 4095, codes.SECCOMP_RET_ERRNO | 4096, codes.SECCOMP_RET_ERRNO | 0xFFFF,
+    codes.SECCOMP_RET_TRACE | 5, codes.SECCOMP_RET_USER_NOTIF, codes.SECCOMP_RET_LOG, ALLOW, ALLOW | 7, codes.SECCOMP_RET_TRAP | 9,
 ]  # fmt: skip
 
 
@@ -95,7 +96,7 @@ def test_every_pair_of_actions_in_both_orders(twin):
 
 @pytest.mark.parametrize(
     ("value", "how"),
-    [(0, "catch"), (0x80000000, "catch"), (0x12340000, "catch"), (uapi.SECCOMP_RET_TRAP, "default"), (uapi.SECCOMP_RET_TRAP, "ignore")],
+    [(0, "catch"), (0x80000000, "catch"), (0x12340000, "catch"), (codes.SECCOMP_RET_TRAP, "default"), (codes.SECCOMP_RET_TRAP, "ignore")],
 )
 def test_the_ways_to_die(twin, value, how):
     me = twin.actors[0]
@@ -110,7 +111,7 @@ def test_a_blocked_trap_is_fatal(twin):
     me = twin.actors[0]
     twin.sigaction(me, uapi.SIGSYS, "catch")
     twin.block(me, uapi.SIGSYS)
-    twin.seccomp(me, FILTER, 0, of(uapi.SECCOMP_RET_TRAP | 1, GETPPID))
+    twin.seccomp(me, FILTER, 0, of(codes.SECCOMP_RET_TRAP | 1, GETPPID))
     assert twin.call(me, GETPPID) == "gone"
     twin.ended()
 
@@ -118,7 +119,7 @@ def test_a_blocked_trap_is_fatal(twin):
 def test_a_killed_thread_leaves_the_others(twin):
     me = twin.actors[0]
     other = twin.thread(me)
-    twin.seccomp(other, FILTER, 0, of(uapi.SECCOMP_RET_KILL_THREAD, GETPPID))
+    twin.seccomp(other, FILTER, 0, of(codes.SECCOMP_RET_KILL_THREAD, GETPPID))
     assert twin.call(other, GETPPID) == "gone"
     twin.status(me)
     assert twin.call(me, GETUID) == 0
@@ -127,7 +128,7 @@ def test_a_killed_thread_leaves_the_others(twin):
 def test_a_killed_thread_whose_leader_has_left_is_the_last(twin):
     me = twin.actors[0]
     other = twin.thread(me)
-    twin.seccomp(other, FILTER, 0, of(uapi.SECCOMP_RET_KILL_THREAD, GETPPID))
+    twin.seccomp(other, FILTER, 0, of(codes.SECCOMP_RET_KILL_THREAD, GETPPID))
     twin.exit(me, 3)
     assert twin.call(other, GETPPID) == "gone"
     twin.ended()
@@ -143,7 +144,7 @@ def test_strict_mode(twin):
 def test_int_0x80_is_another_architecture(twin):
     me = twin.actors[0]
     twin.sigaction(me, uapi.SIGSYS, "catch")
-    twin.seccomp(me, FILTER, 0, of(uapi.SECCOMP_RET_TRAP | 3, 64))  # getppid of i386, semget of x86-64
+    twin.seccomp(me, FILTER, 0, of(codes.SECCOMP_RET_TRAP | 3, 64))  # getppid of i386, semget of x86-64
     twin.call(me, 64, arch="x86")
     twin.call(me, 20, arch="x86")
 
@@ -161,7 +162,7 @@ def test_odd_numbers(twin, nr):
         (0x06, 0, 0, ALLOW),
     ]
     twin.sigaction(me, uapi.SIGSYS, "catch")
-    twin.seccomp(me, FILTER, 0, Program([*lines, (0x06, 0, 0, uapi.SECCOMP_RET_ERRNO | 77)]))
+    twin.seccomp(me, FILTER, 0, Program([*lines, (0x06, 0, 0, codes.SECCOMP_RET_ERRNO | 77)]))
     if nr in (335, 336):
         # Not stopped by the filter, as nothing can: what the call itself does to a program that is not probed is its own business.
         assert twin.kernel.syscall(me.task, nr).cached
@@ -173,12 +174,12 @@ def test_tsync_takes_every_thread_along(twin):
     me = twin.actors[0]
     threads = [twin.thread(me), twin.thread(me)]
     twin.prctl(me, 38, 1)
-    twin.seccomp(me, FILTER, TSYNC, of(uapi.SECCOMP_RET_ERRNO | 5, GETPPID))
+    twin.seccomp(me, FILTER, TSYNC, of(codes.SECCOMP_RET_ERRNO | 5, GETPPID))
     for thread in threads:
         twin.status(thread)
         assert twin.call(thread, GETPPID) == -5
     # Divergence: nothing is loaded anywhere, and the first thread in the way is named.
-    twin.seccomp(threads[1], FILTER, 0, of(uapi.SECCOMP_RET_ERRNO | 6, GETUID))
+    twin.seccomp(threads[1], FILTER, 0, of(codes.SECCOMP_RET_ERRNO | 6, GETUID))
     assert twin.seccomp(me, FILTER, TSYNC, always(ALLOW)) == ("actor", 2)
     assert twin.seccomp(me, FILTER, TSYNC | ESRCH, always(ALLOW)) == -uapi.ESRCH
     assert twin.seccomp(threads[1], FILTER, TSYNC, always(ALLOW)) == 0
@@ -190,9 +191,9 @@ def test_tsync_takes_every_thread_along(twin):
 def test_tsync_passes_over_a_dead_leader(twin):
     me = twin.actors[0]
     other, third = twin.thread(me), twin.thread(me)
-    twin.seccomp(me, FILTER, 0, of(uapi.SECCOMP_RET_ERRNO | 5, GETUID))
+    twin.seccomp(me, FILTER, 0, of(codes.SECCOMP_RET_ERRNO | 5, GETUID))
     twin.exit(me)
-    twin.seccomp(other, FILTER, TSYNC, of(uapi.SECCOMP_RET_ERRNO | 6, GETPPID))
+    twin.seccomp(other, FILTER, TSYNC, of(codes.SECCOMP_RET_ERRNO | 6, GETPPID))
     twin.status(third)
     twin.call(third, GETPPID)
 
@@ -200,10 +201,10 @@ def test_tsync_passes_over_a_dead_leader(twin):
 def test_fork_keeps_what_there_is(twin):
     me = twin.actors[0]
     twin.prctl(me, 38, 1)
-    twin.seccomp(me, FILTER, 0, of(uapi.SECCOMP_RET_ERRNO | 5, GETPPID))
+    twin.seccomp(me, FILTER, 0, of(codes.SECCOMP_RET_ERRNO | 5, GETPPID))
     child = twin.fork(me)
     twin.status(child)
-    twin.seccomp(child, FILTER, 0, of(uapi.SECCOMP_RET_ERRNO | 6, GETPPID))
+    twin.seccomp(child, FILTER, 0, of(codes.SECCOMP_RET_ERRNO | 6, GETPPID))
     twin.status(child)
     twin.status(me)
     assert (twin.call(child, GETPPID), twin.call(me, GETPPID)) == (-6, -5)
@@ -223,7 +224,7 @@ def supervised(twin, flags=0, call=GETPPID):
     me = twin.actors[0]
     twin.sigaction(me, uapi.SIGUSR1, "catch")
     twin.sigaction(me, uapi.SIGUSR2, "restart")
-    twin.seccomp(me, FILTER, LISTENER | flags, of(uapi.SECCOMP_RET_USER_NOTIF, call))
+    twin.seccomp(me, FILTER, LISTENER | flags, of(codes.SECCOMP_RET_USER_NOTIF, call))
     return me
 
 
@@ -416,10 +417,10 @@ def traced(twin):
     program = Program(
         [
             (0x20, 0, 0, 0),
-            (0x15, 0, 1, GETPPID), (0x06, 0, 0, uapi.SECCOMP_RET_TRACE | 0x1234),
-            (0x15, 0, 1, 111), (0x06, 0, 0, uapi.SECCOMP_RET_TRACE | 1),
-            (0x15, 0, 1, GETUID), (0x06, 0, 0, uapi.SECCOMP_RET_ERRNO | 77),
-            (0x15, 0, 1, 104), (0x06, 0, 0, uapi.SECCOMP_RET_KILL_PROCESS),
+            (0x15, 0, 1, GETPPID), (0x06, 0, 0, codes.SECCOMP_RET_TRACE | 0x1234),
+            (0x15, 0, 1, 111), (0x06, 0, 0, codes.SECCOMP_RET_TRACE | 1),
+            (0x15, 0, 1, GETUID), (0x06, 0, 0, codes.SECCOMP_RET_ERRNO | 77),
+            (0x15, 0, 1, 104), (0x06, 0, 0, codes.SECCOMP_RET_KILL_PROCESS),
             (0x06, 0, 0, ALLOW),
         ]
     )  # fmt: skip
@@ -487,7 +488,7 @@ def test_the_entry_stop_comes_before_the_filters(twin, traced):
 
 
 def test_filters_are_read_back_and_suspended(twin, traced):
-    twin.seccomp(traced, FILTER, 0, of(uapi.SECCOMP_RET_ERRNO | 5, 39))
+    twin.seccomp(traced, FILTER, 0, of(codes.SECCOMP_RET_ERRNO | 5, 39))
     twin.seize(traced, uapi.PTRACE_O_TRACESECCOMP)
     twin.call(traced, GETPPID)
     twin.stop(traced)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from seclude.bpf import Program
+from seclude.bpf import Program, codes
 from seclude.model import KernelModel, uapi
 from seclude.model.task import IGNORE
 
 GETUID = 102
 KILLS_GETUID = Program(
-    [(0x20, 0, 0, 0), (0x15, 0, 1, GETUID), (0x06, 0, 0, uapi.SECCOMP_RET_KILL_PROCESS), (0x06, 0, 0, uapi.SECCOMP_RET_ALLOW)]
+    [(0x20, 0, 0, 0), (0x15, 0, 1, GETUID), (0x06, 0, 0, codes.SECCOMP_RET_KILL_PROCESS), (0x06, 0, 0, codes.SECCOMP_RET_ALLOW)]
 )
 
 
@@ -17,7 +17,7 @@ def test_an_audit_record_names_the_process_not_the_thread():
     kernel = KernelModel()
     leader = kernel.process(privileged=True)
     thread = kernel.clone_thread(leader)
-    kernel.seccomp(thread, uapi.SECCOMP_SET_MODE_FILTER, 0, KILLS_GETUID)
+    kernel.seccomp(thread, codes.SECCOMP_SET_MODE_FILTER, 0, KILLS_GETUID)
     kernel.syscall(thread, "getuid")
     assert [record.pid for record in kernel.log] == [leader.tid]
 

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from model_support import X86_64, of, result
+from seclude.bpf import codes
 from seclude.model import explore, sample, uapi
 from seclude.model.protocol import Modelled
 from seclude.model.scenario import Scenario, Step
@@ -20,7 +21,7 @@ from seclude.supervise.record import Record
 from seclude.supervise.router import Router
 from seclude.supervise.verdict import Allow, Deny, Inject, Kill, Return, Rewrite
 
-KILLABLE = uapi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+KILLABLE = codes.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 GOOD, EVIL = b"/tmp/good\0", b"/etc/evil\0"
 
 
@@ -45,7 +46,7 @@ def attended(function, *others, call="mkdir", may=(Allow, Deny), how="restart"):
     target = s.process("target")
     s.kernel.sigaction(target, uapi.SIGUSR1, how)
     target.process.memory[0x7000] = GOOD
-    listener = s.listen(target, of(uapi.SECCOMP_RET_USER_NOTIF, call), KILLABLE)
+    listener = s.listen(target, of(codes.SECCOMP_RET_USER_NOTIF, call), KILLABLE)
     kernel = Modelled(s, listener.supervisor)
     source = s.kernel.open(listener.supervisor, "a file")
     record = Record()
@@ -125,7 +126,7 @@ def test_kill_ends_the_target_and_nobody_else():
     assert outcomes(lambda: attended(lambda call, fd: Kill(), may=(Kill,))) <= {("gone", 1)}
 
 
-TRACE = uapi.SECCOMP_RET_TRACE | 7
+TRACE = codes.SECCOMP_RET_TRACE | 7
 OPTIONS = uapi.PTRACE_O_TRACESECCOMP | uapi.PTRACE_O_TRACEEXIT | uapi.PTRACE_O_EXITKILL | uapi.PTRACE_O_TRACESYSGOOD
 
 
@@ -190,7 +191,7 @@ def test_a_result_is_given_without_the_call():
     assert outcomes(lambda: traced(lambda call: Return(42), may=(Return,))) == {(42, 0)}
 
 
-@pytest.mark.parametrize("value", [uapi.SECCOMP_RET_KILL_PROCESS, uapi.SECCOMP_RET_TRAP])
+@pytest.mark.parametrize("value", [codes.SECCOMP_RET_KILL_PROCESS, codes.SECCOMP_RET_TRAP])
 def test_the_observer_records_kills_and_traps_and_leaves_them_as_they_are(value):
     s = traced(lambda call: Allow(), policy=of(value, "mkdir"))
     from seclude.model.scheduler import Chooser
@@ -203,7 +204,7 @@ def test_two_targets_get_their_own_answers_and_the_death_of_one_is_nothing_to_th
     def build():
         s = Scenario()
         first = s.process("first")
-        listener = s.listen(first, of(uapi.SECCOMP_RET_USER_NOTIF, "mkdir"), KILLABLE)
+        listener = s.listen(first, of(codes.SECCOMP_RET_USER_NOTIF, "mkdir"), KILLABLE)
         other = s.kernel.fork(first, "other")
         kernel = Modelled(s, listener.supervisor)
         one = Handler(lambda call: Return(call.raw[0]), ["mkdir"], [Return])

@@ -8,6 +8,7 @@ import pytest
 
 import seclude.model.protocol
 from model_support import of, result
+from seclude.bpf import codes
 from seclude.model import explore, uapi
 from seclude.model.protocol import Modelled
 from seclude.model.scenario import Scenario
@@ -15,8 +16,8 @@ from seclude.supervise.notifications import Responder
 from seclude.supervise.plain import Plain
 from seclude.supervise.record import Record
 
-KILLABLE = uapi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
-DENY = uapi.SECCOMP_RET_ERRNO | uapi.EACCES
+KILLABLE = codes.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+DENY = codes.SECCOMP_RET_ERRNO | uapi.EACCES
 
 
 def test_the_module_shows_what_it_does():
@@ -29,7 +30,7 @@ def supervised(flags, how, signal, version="6.18", policy=DENY):
     target = s.process("target")
     s.kernel.sigaction(target, uapi.SIGUSR1, how)
     target.process.memory[0x7000] = b"/tmp/x\0"
-    listener = s.listen(target, of(uapi.SECCOMP_RET_USER_NOTIF, "mkdir"), flags)
+    listener = s.listen(target, of(codes.SECCOMP_RET_USER_NOTIF, "mkdir"), flags)
     kernel = Modelled(s, listener.supervisor)
     record = Record()
     responder = Responder(kernel, listener.fd, Plain(of(policy, "mkdir").to_bytes()), record, None)

@@ -11,8 +11,9 @@ import seclude
 import seclude.model.questions
 from model_support import of
 from seclude.abi import arch
+from seclude.bpf import codes
 from seclude.errors import UsageError
-from seclude.model import expect, uapi
+from seclude.model import expect
 from seclude.model.questions import Wanted, action_word
 
 POLICY = """default allow
@@ -70,7 +71,7 @@ def test_an_oci_profile(tmp_path):
 
 
 def test_a_stack_answers_as_the_kernel_would():
-    asked = expect(of(uapi.SECCOMP_RET_ERRNO | 1, "mkdir"), arch="x86_64").stacked(of(uapi.SECCOMP_RET_ERRNO | 2, "mkdir"))
+    asked = expect(of(codes.SECCOMP_RET_ERRNO | 1, "mkdir"), arch="x86_64").stacked(of(codes.SECCOMP_RET_ERRNO | 2, "mkdir"))
     asked.answers("errno(2)", "mkdir")
 
 
@@ -105,9 +106,9 @@ def test_what_is_no_policy():
 @pytest.mark.parametrize(
     ("value", "word"),
     [
-        (uapi.SECCOMP_RET_ALLOW, "allow"), (uapi.SECCOMP_RET_ALLOW | 9, "allow"), (uapi.SECCOMP_RET_ERRNO | 1, "errno(EPERM)"),
-        (uapi.SECCOMP_RET_ERRNO, "errno(0)"), (uapi.SECCOMP_RET_ERRNO | 0xFFFF, "errno(4095)"), (uapi.SECCOMP_RET_TRAP, "trap"),
-        (uapi.SECCOMP_RET_TRAP | 5, "trap(5)"), (0x12340000, "kill_process"), (uapi.SECCOMP_RET_USER_NOTIF | 3, "notify"), (0, "kill_thread"),
+        (codes.SECCOMP_RET_ALLOW, "allow"), (codes.SECCOMP_RET_ALLOW | 9, "allow"), (codes.SECCOMP_RET_ERRNO | 1, "errno(EPERM)"),
+        (codes.SECCOMP_RET_ERRNO, "errno(0)"), (codes.SECCOMP_RET_ERRNO | 0xFFFF, "errno(4095)"), (codes.SECCOMP_RET_TRAP, "trap"),
+        (codes.SECCOMP_RET_TRAP | 5, "trap(5)"), (0x12340000, "kill_process"), (codes.SECCOMP_RET_USER_NOTIF | 3, "notify"), (0, "kill_thread"),
     ],
 )  # fmt: skip
 def test_words(value, word):

@@ -8,14 +8,15 @@ from __future__ import annotations
 import pytest
 
 from model_support import always, of
+from seclude.bpf import codes
 from seclude.model import explore, uapi
 from seclude.model.notify import SeccompNotif
 from seclude.model.scenario import Listener, Scenario
 from seclude.model.task import CATCH, RESTART
 
-NOTIF, ERRNO, ALLOW = uapi.SECCOMP_RET_USER_NOTIF, uapi.SECCOMP_RET_ERRNO, uapi.SECCOMP_RET_ALLOW
-KILLABLE, TSYNC = uapi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, uapi.SECCOMP_FILTER_FLAG_TSYNC
-SEND = uapi.SECCOMP_ADDFD_FLAG_SEND
+NOTIF, ERRNO, ALLOW = codes.SECCOMP_RET_USER_NOTIF, codes.SECCOMP_RET_ERRNO, codes.SECCOMP_RET_ALLOW
+KILLABLE, TSYNC = codes.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, codes.SECCOMP_FILTER_FLAG_TSYNC
+SEND = codes.SECCOMP_ADDFD_FLAG_SEND
 
 
 def result(actor):
@@ -233,7 +234,7 @@ def test_a_listener_against_a_second_listener():
         s = Scenario()
         main = s.process("main")
         worker = s.kernel.clone_thread(main, "worker")
-        new = uapi.SECCOMP_FILTER_FLAG_NEW_LISTENER | uapi.SECCOMP_FILTER_FLAG_TSYNC | uapi.SECCOMP_FILTER_FLAG_TSYNC_ESRCH
+        new = codes.SECCOMP_FILTER_FLAG_NEW_LISTENER | codes.SECCOMP_FILTER_FLAG_TSYNC | codes.SECCOMP_FILTER_FLAG_TSYNC_ESRCH
         actors = [s.actor(task.comm, s.loads(task, always(ALLOW), new)) for task in (main, worker)]
         s.outcome = lambda: tuple(sorted(actor.last.value or 0 for actor in actors))
         return s

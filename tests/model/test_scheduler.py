@@ -8,6 +8,7 @@ import pytest
 
 import seclude.model.scenario
 from model_support import always, of
+from seclude.bpf import codes
 from seclude.errors import BudgetError
 from seclude.model import explore, sample, uapi
 from seclude.model.scenario import Scenario
@@ -33,8 +34,8 @@ def two_threads(check=None):
     s = Scenario()
     first = s.process("first")
     second = s.kernel.clone_thread(first, "second")
-    a = s.actor("first", s.loads(first, of(uapi.SECCOMP_RET_ERRNO | 1, "getppid"), uapi.SECCOMP_FILTER_FLAG_TSYNC))
-    b = s.actor("second", s.loads(second, of(uapi.SECCOMP_RET_ERRNO | 2, "getppid"), uapi.SECCOMP_FILTER_FLAG_TSYNC))
+    a = s.actor("first", s.loads(first, of(codes.SECCOMP_RET_ERRNO | 1, "getppid"), codes.SECCOMP_FILTER_FLAG_TSYNC))
+    b = s.actor("second", s.loads(second, of(codes.SECCOMP_RET_ERRNO | 2, "getppid"), codes.SECCOMP_FILTER_FLAG_TSYNC))
     s.outcome = lambda: (a.last.value, b.last.value, first.filter_count, second.filter_count)
     if check is not None:
         s.check = lambda: check(a, b)
@@ -73,7 +74,7 @@ def test_an_interrupted_call_can_lose_an_answer_that_was_taken(version, lost):
     def build():
         s = Scenario(version)
         target = s.process("target")
-        listener = s.listen(target, always(uapi.SECCOMP_RET_USER_NOTIF))
+        listener = s.listen(target, always(codes.SECCOMP_RET_USER_NOTIF))
         s.kernel.sigaction(target, uapi.SIGUSR1, "catch")
         call = s.actor("target", s.calls(target, "getppid"))
         answer = s.actor("supervisor", s.receives(listener), s.answers(listener, val=7))

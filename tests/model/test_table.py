@@ -10,6 +10,7 @@ import pytest
 
 import seclude.model
 from model_support import always, of, ready
+from seclude.bpf import codes
 from seclude.errors import InternalError
 from seclude.model import KernelModel, uapi
 from seclude.model.functions import FUNCTIONS
@@ -43,8 +44,8 @@ def test_functions_of_kernel_names_are_in_the_table():
 def loaded():
     kernel = KernelModel()
     task = ready(kernel)
-    kernel.seccomp(task, 1, 8, of(uapi.SECCOMP_RET_USER_NOTIF, "mkdir"))
-    kernel.seccomp(task, 1, 0, always(uapi.SECCOMP_RET_ALLOW))
+    kernel.seccomp(task, 1, 8, of(codes.SECCOMP_RET_USER_NOTIF, "mkdir"))
+    kernel.seccomp(task, 1, 0, always(codes.SECCOMP_RET_ALLOW))
     kernel.fork(task)
     return kernel, task
 
@@ -95,3 +96,9 @@ def test_the_pictures_of_the_documentation_are_what_the_model_draws(name):
 
     kept = (ROOT / "docs" / "explanation" / "images" / f"{name}.svg").read_text(encoding="utf-8")
     assert kept == svg(pictures(name)), f"draw it again: seclude model --draw {name} --format svg -o docs/explanation/images/{name}.svg"
+
+
+def test_the_numbers_of_seccomp_have_one_home():
+    assert not set(uapi.__all__) & set(codes.__all__)
+    needed = set(uapi.ACTION_NAMES)  # for their names
+    assert not {name for name, value in vars(uapi).items() if name in codes.__all__ and value not in needed}

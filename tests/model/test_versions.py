@@ -5,19 +5,20 @@ from __future__ import annotations
 import pytest
 
 from model_support import always, of, ready
+from seclude.bpf import codes
 from seclude.errors import UsageError
 from seclude.model import KernelModel, uapi
 from seclude.model.notify import AddFd, Response, SeccompNotif
 from seclude.model.versions import FEATURES, NEWEST, OLDEST, Version
 
-FILTER = uapi.SECCOMP_SET_MODE_FILTER
-LISTENER = uapi.SECCOMP_FILTER_FLAG_NEW_LISTENER
+FILTER = codes.SECCOMP_SET_MODE_FILTER
+LISTENER = codes.SECCOMP_FILTER_FLAG_NEW_LISTENER
 
 
 def supervised(version, flags=0):
     kernel = KernelModel(version)
     target, boss = ready(kernel), kernel.process("boss")
-    fd = kernel.seccomp(target, FILTER, LISTENER | flags, of(uapi.SECCOMP_RET_USER_NOTIF, "mkdir")).value
+    fd = kernel.seccomp(target, FILTER, LISTENER | flags, of(codes.SECCOMP_RET_USER_NOTIF, "mkdir")).value
     assert fd is not None
     listener = kernel.give(target, fd, boss)
     kernel.close(target, fd)
@@ -52,7 +53,7 @@ def refuses_a_dirty_buffer(version):
 def flag(value):
     def ask(version):
         kernel = KernelModel(version)
-        extra = LISTENER if value == uapi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV else 0
+        extra = LISTENER if value == codes.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV else 0
         answer = kernel.seccomp(ready(kernel), FILTER, value | extra, None).value
         assert answer in (-uapi.EINVAL, -uapi.EFAULT)
         return answer == -uapi.EFAULT
@@ -64,7 +65,7 @@ def injects(flags):
     def ask(version):
         kernel, boss, listener, number, call = received(version)
         value = kernel.ioctl(boss, listener, uapi.SECCOMP_IOCTL_NOTIF_ADDFD, AddFd(number, 0, flags)).value
-        return value == 3 and (call.value == 3 if flags & uapi.SECCOMP_ADDFD_FLAG_SEND else call.state == "sleeping")
+        return value == 3 and (call.value == 3 if flags & codes.SECCOMP_ADDFD_FLAG_SEND else call.state == "sleeping")
 
     return ask
 
@@ -87,16 +88,16 @@ def id_valid_as_the_header_says(version):
 def checks_the_mode_before_the_listener(version):
     kernel, target, _, _ = supervised(version)
     target.process.files.limit = 3
-    assert kernel.seccomp(target, FILTER, LISTENER, always(uapi.SECCOMP_RET_ALLOW)).value == -uapi.EMFILE, (
+    assert kernel.seccomp(target, FILTER, LISTENER, always(codes.SECCOMP_RET_ALLOW)).value == -uapi.EMFILE, (
         "a descriptor is taken before either"
     )
     target.process.files.limit = 100
     # A task in strict mode makes no such call, so the function itself is asked.
-    target.mode = uapi.SECCOMP_MODE_STRICT
+    target.mode = codes.SECCOMP_MODE_STRICT
     from seclude.model.filter import Fprog
     from seclude.model.seccomp import seccomp_set_mode_filter
 
-    steps = seccomp_set_mode_filter(kernel, target, LISTENER, Fprog(always(uapi.SECCOMP_RET_ALLOW)))
+    steps = seccomp_set_mode_filter(kernel, target, LISTENER, Fprog(always(codes.SECCOMP_RET_ALLOW)))
     try:
         while True:
             next(steps)
@@ -107,14 +108,14 @@ def checks_the_mode_before_the_listener(version):
 def caches(version):
     kernel = KernelModel(version)
     task = ready(kernel)
-    kernel.seccomp(task, FILTER, 0, of(uapi.SECCOMP_RET_ERRNO | 1, "mkdir"))
+    kernel.seccomp(task, FILTER, 0, of(codes.SECCOMP_RET_ERRNO | 1, "mkdir"))
     return kernel.syscall(task, "getpid").cached
 
 
 def dies_in_mode_dead(version):
     kernel = KernelModel(version)
     task = ready(kernel)
-    kernel.seccomp(task, FILTER, 0, always(uapi.SECCOMP_RET_KILL_PROCESS))
+    kernel.seccomp(task, FILTER, 0, always(codes.SECCOMP_RET_KILL_PROCESS))
     kernel.syscall(task, "getpid")
     return task.mode == uapi.SECCOMP_MODE_DEAD
 
@@ -127,7 +128,7 @@ def sets_flags(version):
 def leaves_its_filters_at_exit(version):
     kernel = KernelModel(version)
     task = ready(kernel)
-    kernel.seccomp(task, FILTER, 0, always(uapi.SECCOMP_RET_ALLOW))
+    kernel.seccomp(task, FILTER, 0, always(codes.SECCOMP_RET_ALLOW))
     kernel.exit_group(task)
     assert task.process.zombie
     assert task.status()["Seccomp_filters"] == 1, "a zombie still shows its count"
@@ -157,7 +158,7 @@ def cannot_block(nr):
     def ask(version):
         kernel = KernelModel(version)
         task = ready(kernel)
-        kernel.seccomp(task, FILTER, 0, of(uapi.SECCOMP_RET_ERRNO | 1, nr))
+        kernel.seccomp(task, FILTER, 0, of(codes.SECCOMP_RET_ERRNO | 1, nr))
         return kernel.syscall(task, nr).value != -1
 
     return ask
@@ -167,15 +168,15 @@ SEEN = {
     "user_notif": user_notif,
     "continue": answers_with_continue,
     "zeroed_recv": refuses_a_dirty_buffer,
-    "tsync_esrch": flag(uapi.SECCOMP_FILTER_FLAG_TSYNC_ESRCH),
+    "tsync_esrch": flag(codes.SECCOMP_FILTER_FLAG_TSYNC_ESRCH),
     "addfd": injects(0),
     "users": hangs_up,
     "id_valid_direction": id_valid_as_the_header_says,
     "listener_checked_late": checks_the_mode_before_the_listener,
     "cache": caches,
-    "addfd_send": injects(uapi.SECCOMP_ADDFD_FLAG_SEND),
+    "addfd_send": injects(codes.SECCOMP_ADDFD_FLAG_SEND),
     "dead_mode": dies_in_mode_dead,
-    "wait_killable": flag(uapi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV),
+    "wait_killable": flag(codes.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV),
     "notif_flags": sets_flags,
     "release_at_exit": leaves_its_filters_at_exit,
     "recv_orphan": receives_nothing_from_nobody,

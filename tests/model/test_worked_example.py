@@ -6,6 +6,7 @@ import doctest
 
 import seclude.model
 from model_support import of
+from seclude.bpf import codes
 from seclude.model import KernelModel, uapi
 from seclude.model.notify import Response, SeccompNotif
 from seclude.model.task import CATCH
@@ -21,11 +22,11 @@ def test_a_program_and_its_supervisor():
     supervisor = kernel.process("supervisor")
 
     # Without no_new_privs, and without CAP_SYS_ADMIN, no filter is taken.
-    flags = uapi.SECCOMP_FILTER_FLAG_NEW_LISTENER
-    notify = of(uapi.SECCOMP_RET_USER_NOTIF, "mkdir")
-    assert kernel.seccomp(program, uapi.SECCOMP_SET_MODE_FILTER, flags, notify).value == -uapi.EACCES
+    flags = codes.SECCOMP_FILTER_FLAG_NEW_LISTENER
+    notify = of(codes.SECCOMP_RET_USER_NOTIF, "mkdir")
+    assert kernel.seccomp(program, codes.SECCOMP_SET_MODE_FILTER, flags, notify).value == -uapi.EACCES
     assert kernel.prctl(program, uapi.PR_SET_NO_NEW_PRIVS, 1).value == 0
-    loaded = kernel.seccomp(program, uapi.SECCOMP_SET_MODE_FILTER, flags, notify)
+    loaded = kernel.seccomp(program, codes.SECCOMP_SET_MODE_FILTER, flags, notify)
     assert loaded.value == 3
     listener = kernel.give(program, loaded.value, supervisor)
     assert kernel.close(program, loaded.value).value == 0
@@ -45,12 +46,12 @@ def test_a_program_and_its_supervisor():
 
     # A second filter: its trap reaches the handler, its kill does not.
     kernel.sigaction(program, uapi.SIGSYS, CATCH)
-    assert kernel.seccomp(program, uapi.SECCOMP_SET_MODE_FILTER, 0, of(uapi.SECCOMP_RET_TRAP | 5, "getppid")).value == 0
+    assert kernel.seccomp(program, codes.SECCOMP_SET_MODE_FILTER, 0, of(codes.SECCOMP_RET_TRAP | 5, "getppid")).value == 0
     trapped = kernel.syscall(program, "getppid")
     assert [(info.signo, info.errno, info.syscall) for info in program.handled] == [(uapi.SIGSYS, 5, 110)]
     assert trapped.state == "returned"
     assert kernel.syscall(program, "getpid").value == program.tid, "the bitmap lets it through"
-    assert kernel.seccomp(program, uapi.SECCOMP_SET_MODE_FILTER, 0, of(uapi.SECCOMP_RET_KILL_PROCESS, "getpid")).value == 0
+    assert kernel.seccomp(program, codes.SECCOMP_SET_MODE_FILTER, 0, of(codes.SECCOMP_RET_KILL_PROCESS, "getpid")).value == 0
     killed = kernel.syscall(program, "getpid")
     assert (killed.state, program.process.status) == ("gone", uapi.SIGSYS)
     assert killed.log[0].sig == uapi.SIGSYS

@@ -1,15 +1,15 @@
 """kernel/seccomp.c as an executable model: what would the kernel do? On any operating system, for Linux 5.0 to 6.18.
 
->>> from seclude.bpf import Program
+>>> from seclude.bpf import Program, codes
 >>> from seclude.model import KernelModel
 >>> from seclude.model import uapi
 >>> kernel = KernelModel("6.18")
 >>> task = kernel.process("editor")
->>> kernel.seccomp(task, uapi.SECCOMP_SET_MODE_FILTER, 0, Program([(0x06, 0, 0, uapi.SECCOMP_RET_ERRNO | 1)]))
+>>> kernel.seccomp(task, codes.SECCOMP_SET_MODE_FILTER, 0, Program([(0x06, 0, 0, codes.SECCOMP_RET_ERRNO | 1)]))
 <call 317 of 100: returned -EACCES>
 >>> kernel.prctl(task, uapi.PR_SET_NO_NEW_PRIVS, 1).value
 0
->>> kernel.seccomp(task, uapi.SECCOMP_SET_MODE_FILTER, 0, Program([(0x06, 0, 0, uapi.SECCOMP_RET_ERRNO | 1)])).value
+>>> kernel.seccomp(task, codes.SECCOMP_SET_MODE_FILTER, 0, Program([(0x06, 0, 0, codes.SECCOMP_RET_ERRNO | 1)])).value
 0
 >>> kernel.syscall(task, "getppid").value
 -1

@@ -5,6 +5,19 @@ Source: kernel/entry/common.c, kernel/seccomp.c (``__secure_computing``, ``__sec
 
 from __future__ import annotations
 
+from seclude.bpf.codes import (
+    SECCOMP_MODE_DISABLED,
+    SECCOMP_MODE_STRICT,
+    SECCOMP_RET_ACTION_FULL,
+    SECCOMP_RET_ALLOW,
+    SECCOMP_RET_DATA,
+    SECCOMP_RET_ERRNO,
+    SECCOMP_RET_KILL_THREAD,
+    SECCOMP_RET_LOG,
+    SECCOMP_RET_TRACE,
+    SECCOMP_RET_TRAP,
+    SECCOMP_RET_USER_NOTIF,
+)
 from seclude.model.calls import Point
 from seclude.model.filter import Evaluation, SeccompData, seccomp_run_filters
 from seclude.model.log import seccomp_log
@@ -21,17 +34,6 @@ from seclude.model.uapi import (
     PTRACE_EVENT_SECCOMP,
     PTRACE_O_SUSPEND_SECCOMP,
     SECCOMP_MODE_DEAD,
-    SECCOMP_MODE_DISABLED,
-    SECCOMP_MODE_STRICT,
-    SECCOMP_RET_ACTION_FULL,
-    SECCOMP_RET_ALLOW,
-    SECCOMP_RET_DATA,
-    SECCOMP_RET_ERRNO,
-    SECCOMP_RET_KILL_THREAD,
-    SECCOMP_RET_LOG,
-    SECCOMP_RET_TRACE,
-    SECCOMP_RET_TRAP,
-    SECCOMP_RET_USER_NOTIF,
     SIGKILL,
     SIGSYS,
     SYS_SECCOMP,

@@ -11,6 +11,7 @@ Source: kernel/seccomp.c.
 
 from __future__ import annotations
 
+from seclude.bpf.codes import SECCOMP_RET_ACTION_FULL, SECCOMP_RET_ALLOW
 from seclude.bpf.lengths import MAX_INSNS_PER_PATH, converted_length
 from seclude.bpf.machine import pack_data, run
 from seclude.bpf.program import Program
@@ -20,8 +21,6 @@ from seclude.model.uapi import (
     EACCES,
     EFAULT,
     EINVAL,
-    SECCOMP_RET_ACTION_FULL,
-    SECCOMP_RET_ALLOW,
     Fault,
 )
 

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from seclude.bpf.codes import (
+    SECCOMP_ADDFD_FLAG_SEND,
+    SECCOMP_FILTER_FLAG_NEW_LISTENER,
+    SECCOMP_FILTER_FLAG_TSYNC,
+    SECCOMP_RET_ALLOW,
+    SECCOMP_RET_ERRNO,
+    SECCOMP_RET_USER_NOTIF,
+    SECCOMP_SET_MODE_FILTER,
+)
 from seclude.bpf.program import Program
 from seclude.errors import UsageError
 from seclude.model.draw import Picture, take
@@ -11,16 +20,9 @@ from seclude.model.task import CATCH
 from seclude.model.uapi import (
     EPERM,
     PR_SET_NO_NEW_PRIVS,
-    SECCOMP_ADDFD_FLAG_SEND,
-    SECCOMP_FILTER_FLAG_NEW_LISTENER,
-    SECCOMP_FILTER_FLAG_TSYNC,
     SECCOMP_IOCTL_NOTIF_ADDFD,
     SECCOMP_IOCTL_NOTIF_RECV,
     SECCOMP_IOCTL_NOTIF_SEND,
-    SECCOMP_RET_ALLOW,
-    SECCOMP_RET_ERRNO,
-    SECCOMP_RET_USER_NOTIF,
-    SECCOMP_SET_MODE_FILTER,
     SIGUSR1,
 )
 from seclude.model.versions import FEATURES, Version

@@ -5,8 +5,8 @@ The counts are worked out anew from who points to what, and compared with those 
 
 from __future__ import annotations
 
+from seclude.bpf.codes import SECCOMP_MODE_FILTER
 from seclude.errors import InternalError
-from seclude.model.uapi import SECCOMP_MODE_FILTER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

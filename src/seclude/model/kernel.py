@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from seclude.abi import Architecture, by_token
 from seclude.abi import arch as find_arch
+from seclude.bpf.codes import SECCOMP_RET_ALLOW
 from seclude.errors import InternalError, UsageError
 from seclude.model import ptrace
 from seclude.model.calls import Activity, Point, Sleep, SystemCall
@@ -37,7 +38,12 @@ from seclude.model.task import (
     release_task,
     task_pid_vnr,
 )
-from seclude.model.uapi import ACTION_NAMES, EBADF, EINVAL, ERESTARTSYS, SECCOMP_RET_ALLOW
+from seclude.model.uapi import (
+    ACTION_NAMES,
+    EBADF,
+    EINVAL,
+    ERESTARTSYS,
+)
 from seclude.model.versions import NEWEST, Version
 
 TYPE_CHECKING = False

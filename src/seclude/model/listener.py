@@ -5,6 +5,12 @@ Source: kernel/seccomp.c (``seccomp_notify_ioctl``, ``seccomp_notify_recv`` and 
 
 from __future__ import annotations
 
+from seclude.bpf.codes import (
+    SECCOMP_ADDFD_FLAG_SEND,
+    SECCOMP_ADDFD_FLAG_SETFD,
+    SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP,
+    SECCOMP_USER_NOTIF_FLAG_CONTINUE,
+)
 from seclude.model.calls import Point, Sleep
 from seclude.model.notify import INIT, REPLIED, SENT, AddFd, Kaddfd, Knotif, Response, SeccompNotif, should_sleep_killable
 from seclude.model.task import task_pid_vnr
@@ -22,8 +28,6 @@ from seclude.model.uapi import (
     IOCSIZE_SHIFT,
     O_CLOEXEC,
     PAGE_SIZE,
-    SECCOMP_ADDFD_FLAG_SEND,
-    SECCOMP_ADDFD_FLAG_SETFD,
     SECCOMP_IOCTL_NOTIF_ADDFD,
     SECCOMP_IOCTL_NOTIF_ID_VALID,
     SECCOMP_IOCTL_NOTIF_ID_VALID_WRONG_DIR,
@@ -31,8 +35,6 @@ from seclude.model.uapi import (
     SECCOMP_IOCTL_NOTIF_SEND,
     SECCOMP_IOCTL_NOTIF_SET_FLAGS,
     SECCOMP_NOTIFY_ADDFD_SIZE_VER0,
-    SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP,
-    SECCOMP_USER_NOTIF_FLAG_CONTINUE,
 )
 
 TYPE_CHECKING = False

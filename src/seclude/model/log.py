@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from seclude.model.uapi import (
-    ACTION_NAMES,
-    EINVAL,
-    EPERM,
+from seclude.bpf.codes import (
     SECCOMP_RET_ALLOW,
     SECCOMP_RET_ERRNO,
     SECCOMP_RET_KILL_PROCESS,
@@ -15,6 +12,7 @@ from seclude.model.uapi import (
     SECCOMP_RET_TRAP,
     SECCOMP_RET_USER_NOTIF,
 )
+from seclude.model.uapi import ACTION_NAMES, EINVAL, EPERM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

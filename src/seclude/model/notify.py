@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from seclude.bpf.codes import SECCOMP_ADDFD_FLAG_SEND, SECCOMP_ADDFD_FLAG_SETFD, SECCOMP_USER_NOTIF_FLAG_CONTINUE
 from seclude.model.calls import Point, Sleep
 from seclude.model.files import File
 from seclude.model.filter import get_filter_file, put_seccomp_filter
@@ -22,10 +23,7 @@ from seclude.model.uapi import (
     EPOLLWRNORM,
     ESRCH,
     O_CLOEXEC,
-    SECCOMP_ADDFD_FLAG_SEND,
-    SECCOMP_ADDFD_FLAG_SETFD,
     SECCOMP_NOTIFY_ADDFD_SIZE_VER0,
-    SECCOMP_USER_NOTIF_FLAG_CONTINUE,
 )
 
 TYPE_CHECKING = False

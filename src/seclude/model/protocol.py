@@ -4,14 +4,14 @@ Supervisors are ordinary Python that knows nothing of steps. Here every request 
 its system call step by step, others in between: `explore` so puts the target's every move before, between and after every request of the supervisor's.
 A request that would sleep for ever fails the run.
 
->>> from seclude.bpf import Program
+>>> from seclude.bpf import Program, codes
 >>> from seclude.model import explore, uapi
 >>> from seclude.model.protocol import Modelled
 >>> from seclude.model.scenario import Scenario
 >>> def scenario():
 ...     s = Scenario()
 ...     target = s.process("target")
-...     listener = s.listen(target, Program([(0x06, 0, 0, uapi.SECCOMP_RET_USER_NOTIF)]))
+...     listener = s.listen(target, Program([(0x06, 0, 0, codes.SECCOMP_RET_USER_NOTIF)]))
 ...     kernel = Modelled(s, listener.supervisor)
 ...     call = s.actor("target", s.calls(target, "getppid"))
 ...     def supervise():
@@ -31,6 +31,7 @@ from __future__ import annotations
 import os
 import struct
 
+from seclude.bpf.codes import SECCOMP_ADDFD_FLAG_SEND, SECCOMP_ADDFD_FLAG_SETFD, SECCOMP_USER_NOTIF_FLAG_CONTINUE
 from seclude.model import ptrace
 from seclude.model.notify import AddFd, Response, SeccompNotif
 from seclude.model.task import Siginfo, task_pid_vnr
@@ -42,13 +43,10 @@ from seclude.model.uapi import (
     ESRCH,
     O_CLOEXEC,
     PTRACE_EVENT_SECCOMP,
-    SECCOMP_ADDFD_FLAG_SEND,
-    SECCOMP_ADDFD_FLAG_SETFD,
     SECCOMP_IOCTL_NOTIF_ADDFD,
     SECCOMP_IOCTL_NOTIF_ID_VALID_WRONG_DIR,
     SECCOMP_IOCTL_NOTIF_RECV,
     SECCOMP_IOCTL_NOTIF_SEND,
-    SECCOMP_USER_NOTIF_FLAG_CONTINUE,
     SIGKILL,
 )
 

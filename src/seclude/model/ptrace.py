@@ -5,6 +5,7 @@ Source: kernel/ptrace.c, kernel/seccomp.c (``seccomp_get_filter``, ``seccomp_get
 
 from __future__ import annotations
 
+from seclude.bpf.codes import SECCOMP_FILTER_FLAG_LOG, SECCOMP_MODE_DISABLED, SECCOMP_MODE_FILTER
 from seclude.model.calls import Sleep
 from seclude.model.task import Siginfo
 from seclude.model.uapi import (
@@ -22,9 +23,6 @@ from seclude.model.uapi import (
     PTRACE_O_TRACEEXIT,
     PTRACE_O_TRACESECCOMP,
     PTRACE_O_TRACESYSGOOD,
-    SECCOMP_FILTER_FLAG_LOG,
-    SECCOMP_MODE_DISABLED,
-    SECCOMP_MODE_FILTER,
     SIGKILL,
     SIGTRAP,
 )

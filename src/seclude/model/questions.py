@@ -22,13 +22,7 @@ from typing import NamedTuple
 from seclude.abi import Architecture, native
 from seclude.abi import arch as find_arch
 from seclude.abi.constants import errno_name, errno_number
-from seclude.bpf.program import Program
-from seclude.decision.asked import read_call
-from seclude.errors import UsageError, nearest
-from seclude.model.simulate import machine_of, simulate
-from seclude.model.uapi import (
-    ACTION_NAMES,
-    MAX_ERRNO,
+from seclude.bpf.codes import (
     SECCOMP_RET_ACTION_FULL,
     SECCOMP_RET_DATA,
     SECCOMP_RET_ERRNO,
@@ -36,6 +30,11 @@ from seclude.model.uapi import (
     SECCOMP_RET_TRACE,
     SECCOMP_RET_TRAP,
 )
+from seclude.bpf.program import Program
+from seclude.decision.asked import read_call
+from seclude.errors import UsageError, nearest
+from seclude.model.simulate import machine_of, simulate
+from seclude.model.uapi import ACTION_NAMES, MAX_ERRNO
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,12 +1,12 @@
 """The language of scenarios: a kernel is set up, actors each do one thing after another, and a check says what must hold at the end.
 
->>> from seclude.bpf import Program
+>>> from seclude.bpf import Program, codes
 >>> from seclude.model import explore, uapi
 >>> from seclude.model.scenario import Scenario
 >>> def scenario():
 ...     s = Scenario("6.18")
 ...     target = s.process("target")
-...     listener = s.listen(target, Program([(0x06, 0, 0, uapi.SECCOMP_RET_USER_NOTIF)]))
+...     listener = s.listen(target, Program([(0x06, 0, 0, codes.SECCOMP_RET_USER_NOTIF)]))
 ...     call = s.actor("target", s.calls(target, "getppid"))
 ...     s.actor("supervisor", s.closes(listener))
 ...     s.outcome = lambda: call.last.value
@@ -21,17 +21,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from seclude.bpf.codes import SECCOMP_FILTER_FLAG_NEW_LISTENER, SECCOMP_SET_MODE_FILTER
 from seclude.errors import UsageError
 from seclude.model.kernel import KernelModel
 from seclude.model.notify import AddFd, Response, SeccompNotif
 from seclude.model.scheduler import Chooser
 from seclude.model.uapi import (
     PR_SET_NO_NEW_PRIVS,
-    SECCOMP_FILTER_FLAG_NEW_LISTENER,
     SECCOMP_IOCTL_NOTIF_ADDFD,
     SECCOMP_IOCTL_NOTIF_RECV,
     SECCOMP_IOCTL_NOTIF_SEND,
-    SECCOMP_SET_MODE_FILTER,
     signal_text,
 )
 

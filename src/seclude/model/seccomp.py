@@ -5,6 +5,21 @@ Source: kernel/seccomp.c (``do_seccomp``, ``seccomp_set_mode_filter``, ``prctl_s
 
 from __future__ import annotations
 
+from seclude.bpf.codes import (
+    SECCOMP_FILTER_FLAG_LOG,
+    SECCOMP_FILTER_FLAG_NEW_LISTENER,
+    SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+    SECCOMP_FILTER_FLAG_TSYNC,
+    SECCOMP_FILTER_FLAG_TSYNC_ESRCH,
+    SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+    SECCOMP_GET_ACTION_AVAIL,
+    SECCOMP_GET_NOTIF_SIZES,
+    SECCOMP_MODE_DISABLED,
+    SECCOMP_MODE_FILTER,
+    SECCOMP_MODE_STRICT,
+    SECCOMP_SET_MODE_FILTER,
+    SECCOMP_SET_MODE_STRICT,
+)
 from seclude.model.calls import Point
 from seclude.model.filter import Fprog, SeccompFilter, path_insns, release_filter, seccomp_prepare_user_filter
 from seclude.model.notify import has_duplicate_listener, init_listener, seccomp_notify_detach
@@ -21,19 +36,6 @@ from seclude.model.uapi import (
     PR_GET_SECCOMP,
     PR_SET_NO_NEW_PRIVS,
     PR_SET_SECCOMP,
-    SECCOMP_FILTER_FLAG_LOG,
-    SECCOMP_FILTER_FLAG_NEW_LISTENER,
-    SECCOMP_FILTER_FLAG_SPEC_ALLOW,
-    SECCOMP_FILTER_FLAG_TSYNC,
-    SECCOMP_FILTER_FLAG_TSYNC_ESRCH,
-    SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
-    SECCOMP_GET_ACTION_AVAIL,
-    SECCOMP_GET_NOTIF_SIZES,
-    SECCOMP_MODE_DISABLED,
-    SECCOMP_MODE_FILTER,
-    SECCOMP_MODE_STRICT,
-    SECCOMP_SET_MODE_FILTER,
-    SECCOMP_SET_MODE_STRICT,
     Fault,
 )
 

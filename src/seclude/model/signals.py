@@ -5,7 +5,17 @@ from __future__ import annotations
 from seclude.model.calls import Sleep
 from seclude.model.ptrace import ptrace_signal
 from seclude.model.task import CATCH, DEFAULT, IGNORE, RESTART, Siginfo, do_group_exit
-from seclude.model.uapi import SIGCHLD, SIGCONT, SIGKILL, SIGSEGV, SIGSTOP, SIGSYS, SIGTRAP, SIGTSTP, signal_text
+from seclude.model.uapi import (
+    SIGCHLD,
+    SIGCONT,
+    SIGKILL,
+    SIGSEGV,
+    SIGSTOP,
+    SIGSYS,
+    SIGTRAP,
+    SIGTSTP,
+    signal_text,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,6 +8,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from seclude.abi import Architecture, companions
+from seclude.bpf.codes import (
+    SECCOMP_FILTER_FLAG_LOG,
+    SECCOMP_FILTER_FLAG_NEW_LISTENER,
+    SECCOMP_RET_ACTION_FULL,
+    SECCOMP_RET_USER_NOTIF,
+    SECCOMP_USER_NOTIF_FLAG_CONTINUE,
+)
 from seclude.errors import FilterError, UsageError
 from seclude.model.filter import Fprog
 from seclude.model.kernel import KernelModel
@@ -18,13 +25,8 @@ from seclude.model.task import CATCH, DEFAULT, IGNORE
 from seclude.model.uapi import (
     ERRNO_NAMES,
     PTRACE_O_TRACESECCOMP,
-    SECCOMP_FILTER_FLAG_LOG,
-    SECCOMP_FILTER_FLAG_NEW_LISTENER,
     SECCOMP_IOCTL_NOTIF_RECV,
     SECCOMP_IOCTL_NOTIF_SEND,
-    SECCOMP_RET_ACTION_FULL,
-    SECCOMP_RET_USER_NOTIF,
-    SECCOMP_USER_NOTIF_FLAG_CONTINUE,
     SIGKILL,
     SIGSYS,
     errno_text,

@@ -8,9 +8,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from seclude.bpf.codes import SECCOMP_MODE_DISABLED
 from seclude.model.files import Files
 from seclude.model.filter import get_seccomp_filter, seccomp_filter_release
-from seclude.model.uapi import PTRACE_EVENT_EXIT, PTRACE_O_TRACEEXIT, SECCOMP_MODE_DISABLED, SIGCHLD, SIGKILL, signal_text
+from seclude.model.uapi import (
+    PTRACE_EVENT_EXIT,
+    PTRACE_O_TRACEEXIT,
+    SIGCHLD,
+    SIGKILL,
+    signal_text,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ Source: kernel/seccomp.c (``seccomp_can_sync_threads``, ``seccomp_sync_threads``
 
 from __future__ import annotations
 
+from seclude.bpf.codes import SECCOMP_MODE_DISABLED, SECCOMP_MODE_FILTER
 from seclude.model.filter import get_seccomp_filter, is_ancestor, release_filter
 from seclude.model.task import task_pid_vnr
-from seclude.model.uapi import ESRCH, SECCOMP_MODE_DISABLED, SECCOMP_MODE_FILTER
+from seclude.model.uapi import ESRCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

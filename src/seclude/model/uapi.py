@@ -1,4 +1,4 @@
-"""The numbers of the user interface that the model speaks, as plain integers: seccomp, prctl, ioctl, poll, ptrace, signals, errno.
+"""The numbers of the user interface that the model speaks, as plain integers: ioctl, prctl, poll, ptrace, signals, errno. Those of seccomp(2): `seclude.bpf.codes`.
 
 They are the same on every operating system that runs the model, which `errno` and `signal` of Python are not. Values of
 asm-generic, which x86, arm, arm64, riscv, s390 and ppc share as far as they occur here.
@@ -9,22 +9,7 @@ Sources: include/uapi/linux/{seccomp,prctl,ptrace}.h, include/uapi/asm-generic/{
 from __future__ import annotations
 
 from seclude.bpf.codes import (
-    SECCOMP_ADDFD_FLAG_SEND,
-    SECCOMP_ADDFD_FLAG_SETFD,
-    SECCOMP_FILTER_FLAG_LOG,
-    SECCOMP_FILTER_FLAG_NEW_LISTENER,
-    SECCOMP_FILTER_FLAG_SPEC_ALLOW,
-    SECCOMP_FILTER_FLAG_TSYNC,
-    SECCOMP_FILTER_FLAG_TSYNC_ESRCH,
-    SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
-    SECCOMP_GET_ACTION_AVAIL,
-    SECCOMP_GET_NOTIF_SIZES,
-    SECCOMP_MODE_DISABLED,
-    SECCOMP_MODE_FILTER,
-    SECCOMP_MODE_STRICT,
-    SECCOMP_RET_ACTION_FULL,
     SECCOMP_RET_ALLOW,
-    SECCOMP_RET_DATA,
     SECCOMP_RET_ERRNO,
     SECCOMP_RET_KILL_PROCESS,
     SECCOMP_RET_KILL_THREAD,
@@ -32,43 +17,12 @@ from seclude.bpf.codes import (
     SECCOMP_RET_TRACE,
     SECCOMP_RET_TRAP,
     SECCOMP_RET_USER_NOTIF,
-    SECCOMP_SET_MODE_FILTER,
-    SECCOMP_SET_MODE_STRICT,
-    SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP,
-    SECCOMP_USER_NOTIF_FLAG_CONTINUE,
 )
 
 __all__ = [
     "ACTION_NAMES",
     "ERRNO_NAMES",
     "FAULT",
-    "SECCOMP_ADDFD_FLAG_SEND",
-    "SECCOMP_ADDFD_FLAG_SETFD",
-    "SECCOMP_FILTER_FLAG_LOG",
-    "SECCOMP_FILTER_FLAG_NEW_LISTENER",
-    "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-    "SECCOMP_FILTER_FLAG_TSYNC",
-    "SECCOMP_FILTER_FLAG_TSYNC_ESRCH",
-    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
-    "SECCOMP_GET_ACTION_AVAIL",
-    "SECCOMP_GET_NOTIF_SIZES",
-    "SECCOMP_MODE_DISABLED",
-    "SECCOMP_MODE_FILTER",
-    "SECCOMP_MODE_STRICT",
-    "SECCOMP_RET_ACTION_FULL",
-    "SECCOMP_RET_ALLOW",
-    "SECCOMP_RET_DATA",
-    "SECCOMP_RET_ERRNO",
-    "SECCOMP_RET_KILL_PROCESS",
-    "SECCOMP_RET_KILL_THREAD",
-    "SECCOMP_RET_LOG",
-    "SECCOMP_RET_TRACE",
-    "SECCOMP_RET_TRAP",
-    "SECCOMP_RET_USER_NOTIF",
-    "SECCOMP_SET_MODE_FILTER",
-    "SECCOMP_SET_MODE_STRICT",
-    "SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP",
-    "SECCOMP_USER_NOTIF_FLAG_CONTINUE",
     "SIGNAL_NAMES",
     "Fault",
     "errno_text",

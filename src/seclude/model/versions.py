@@ -36,6 +36,7 @@ FEATURES = {
     "addfd_send": Feature((5, 14), "SECCOMP_ADDFD_FLAG_SEND"),
     "dead_mode": Feature((5, 17), "a killed task is in mode 3 until it is gone"),
     "wait_killable": Feature((5, 19), "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"),
+    # "signal: Guarantee that SIGNAL_GROUP_EXIT is set on process exit" (d80f7d7b2c75, July 2022, in what was to be 5.20 and came out as 6.0); seen on 6.18.
     "last_status": Feature((6, 0), "a process whose threads end one by one has the status of the last of them; before, of its leader"),
     "notif_flags": Feature((6, 6), "SECCOMP_IOCTL_NOTIF_SET_FLAGS with SYNC_WAKE_UP"),
     "release_at_exit": Feature((6, 11), "an exiting task lets go of its filters at once, not when it is reaped; TSYNC passes over it"),
