@@ -46,3 +46,12 @@ for _kind, _most in ((resource.RLIMIT_NOFILE, 1024), (resource.RLIMIT_STACK, 8 <
             continue
         _most = _hard
     resource.setrlimit(_kind, (_most, _hard))
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that are slow, or try the same on many examples, are run without coverage's tracing, which makes them two to three times as slow again:
+    what they run is traced in the tests beside them.
+    """
+    for item in items:
+        if item.get_closest_marker("slow") or item.path.parent.name == "property":
+            item.add_marker("no_cover")

@@ -19,8 +19,8 @@ SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
 SOAK_SECONDS = int(os.environ.get("FUZZ_SECONDS", "900"))
 #: inputs in the bounded form: two to four seconds each
 RUNS = {"program": 1000, "assembler": 600, "policy": 1200, "oci": 6000}
-#: seconds for one input, MiB for the process; libFuzzer's own
-LIMITS = ["-timeout=5", "-rss_limit_mb=512"]
+#: seconds on the clock for one input (a run of the tests may share the machine with others), MiB for the process; libFuzzer's own
+LIMITS = ["-timeout=5" if SOAK else "-timeout=60", "-rss_limit_mb=512"]
 
 
 def _need_atheris():
@@ -32,7 +32,7 @@ def _need_atheris():
     missing("atheris", "pip install --group test")
 
 
-def _fuzz(target, place, *options, timeout=120.0):
+def _fuzz(target, place, *options, timeout=400.0):
     command = [sys.executable, HARNESS, target, place, *LIMITS, f"-artifact_prefix={place}/", *options]
     # Set iteration takes part in what coverage says, and so in which inputs come next.
     return run(command, cwd=place, env={"PYTHONHASHSEED": "0"}, timeout=timeout)

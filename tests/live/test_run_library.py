@@ -332,10 +332,10 @@ def test_a_descriptor_beyond_a_lowered_limit_does_not_stay_open_in_the_helper():
         """
 import os, resource
 reading, writing = os.pipe()
-os.dup2(writing, 900); os.set_inheritable(900, True); os.close(writing)
+os.dup2(writing, 200); os.set_inheritable(200, True); os.close(writing)
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 seclude.run(['true'], policy=POLICY)
-os.close(900)
+os.close(200)
 print(os.read(reading, 1))
 """
     )
