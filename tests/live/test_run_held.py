@@ -275,3 +275,42 @@ def test_in_a_host_a_file_whose_server_does_not_answer():
     first, last = done.stdout.splitlines()
     assert json.loads(first) == [124, "wall", {"wall": "engine"}]
     assert last == "stopped"
+
+
+HOLDS_ITS_TEMPLATE = """
+def hold(path):
+    import ctypes, os
+    libc = ctypes.CDLL(None)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+    libc.mkdir.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    libc.mkdir(libc.mmap(None, 4096, 1, 2, os.open(path, os.O_RDONLY), 0), 0)
+
+def answer():
+    return 42
+"""
+
+CONFINED = """
+import os, sys
+place, file, policy = sys.argv[1:]
+sys.path.insert(0, place)
+import seclude, holds_its_template
+from seclude.sandbox import confined_pool
+confined_pool.GRACE = 1.0
+made = seclude.confined(policy, timeout=1, read=[os.path.dirname(file)])
+with made(holds_its_template.hold) as hold:
+    for _ in range(2):  # by a template each: the first one is held for good
+        try:
+            hold(file)
+        except seclude.ConfinedTimeout:
+            print("timeout")
+print(seclude.confined(policy)(holds_its_template.answer)())
+"""
+
+
+@FILES
+def test_a_confined_function_whose_template_is_held(tmp_path):
+    (tmp_path / "holds_its_template.py").write_text(HOLDS_ITS_TEMPLATE)
+    words, file = on_a_file_system("read", ())
+    done = support.run([*words, sys.executable, "-c", CONFINED, str(tmp_path), file, MKDIR])
+    assert (done.status, done.stdout) == (0, "timeout\ntimeout\n42\n"), str(done)

@@ -21,6 +21,7 @@ import weakref
 from _queue import SimpleQueue
 
 from seclude.errors import KernelError
+from seclude.kernel import pidfd
 from seclude.sandbox import helper, wire
 from seclude.sandbox.confined_worker import ANSWER, CALL, GREETING, HELLO
 from seclude.sandbox.plain import encode
@@ -70,7 +71,7 @@ class Answer:
 class Worker:
     """One worker, from here."""
 
-    __slots__ = ("channel", "made", "pid", "poll", "used", "watch")
+    __slots__ = ("channel", "deaf", "made", "pid", "poll", "used", "watch")
 
     def __init__(self, channel: _socket.socket, watch: _socket.socket) -> None:
         self.channel = channel
@@ -80,6 +81,8 @@ class Worker:
         self.poll.register(channel.fileno(), select.POLLIN)
         self.pid = 0  # not known before it has greeted
         self.used = False
+        #: its template does not answer: the kernel may hold it, in this worker's memory or another's
+        self.deaf = False
 
     def close(self) -> None:
         """End it: its template sees the end of the watch, and kills. Not only closed, since a fork of this process may have a copy."""
@@ -227,6 +230,7 @@ class Worker:
                 found = wire.receive(self.watch.fileno())
                 if found["ended"] or not kill:
                     return found
+            self.deaf = True
         except (wire.Closed, OSError):
             pass  # what came before is what there is
         return found
@@ -275,6 +279,9 @@ class Pool:
         """End a worker; ``renew`` has the next one made at once, else it is made when it is needed."""
         self._alive.discard(worker)
         worker.close()
+        if worker.deaf:
+            with self._lock:
+                self._stop(patience=0.0)  # with the workers that it traces, or whose parent it is
         fresh = None
         if renew:
             try:
@@ -328,7 +335,8 @@ class Pool:
             raise helper.unusable(error, _PURPOSE) from None
         self._control, self._made = control, helper.which(control.fileno())
 
-    def _stop(self) -> None:
+    def _stop(self, patience: float = GRACE) -> None:
+        """Have the template leave; ``patience`` seconds later it is killed, since it may be held where it reads a worker's memory (`seclude.sandbox.held`)."""
         control, self._control = self._control, None
         if control is not None:
             if helper.which(control.fileno()) != self._made:
@@ -336,10 +344,7 @@ class Pool:
                 return
             _shut(control)
             control.close()
-            try:
-                os.waitpid(self._pid, 0)
-            except ChildProcessError:
-                return  # the host reaps its children by itself
+            _await(self._pid, patience)
 
     def close(self) -> None:
         """End the template and every worker, also those that are at work; the next call starts anew."""
@@ -378,6 +383,26 @@ class Pool:
         self._alive = set()
         self._tokens = SimpleQueue()
         self._fill()
+
+
+def _await(pid: int, patience: float) -> None:
+    """Take the status of a template that leaves, or, ``patience`` seconds later, is killed."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return  # the host reaps its children by itself
+    try:
+        os.waitid(os.P_PIDFD, handle, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # that it is a child of ours
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        if not poll.poll(patience * 1000):
+            pidfd.send(handle, 9)
+            poll.poll(GRACE * 1000)
+        os.waitid(os.P_PIDFD, handle, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
+        return
+    finally:
+        os.close(handle)
 
 
 def _shut(socket: _socket.socket) -> None:
