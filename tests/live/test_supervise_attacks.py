@@ -12,6 +12,7 @@ import pytest
 
 import support
 from run_support import ALLOW, c_program, policy, who
+from seclude.kernel import landlock
 
 pytestmark = pytest.mark.live
 
@@ -260,34 +261,153 @@ def test_files_made_by_several_threads_have_the_umask_of_each(place):
 
 
 SOCKET = r"""
-int main(int argc, char **argv) {
-    int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+static int reach(int type, const char *path) {
+    int fd = socket(AF_UNIX, type, 0);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    strcpy(address.sun_path, argv[1]);
-    puts(fd < 0 ? "no socket" : sendto(fd, "x", 1, MSG_DONTWAIT, (void *)&address, sizeof address) < 0 ? "not sent" : "sent");
+    strcpy(address.sun_path, path);
+    int result = fd < 0 ? -2 : connect(fd, (void *)&address, sizeof address);
+    printf("%s: %s\n", path, fd < 0 ? "no socket" : result < 0 ? strerrorname_np(errno) : "connected");
+    close(fd);
+    return 0;
+}
+static int serve(const char *path) {
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    strcpy(address.sun_path, path);
+    if (bind(fd, (void *)&address, sizeof address) || listen(fd, 4096)) { perror(path); exit(3); }
+    return fd;
+}
+"""
+REACHING = (
+    SOCKET
+    + r"""
+int main(int argc, char **argv) {
+    int index;
+    serve("hidden/later"); serve("open/later"); serve("open/later.key");
+    for (index = 1; index < argc; index++) reach(SOCK_STREAM, argv[index]);
+    symlink("../hidden/later", "open/link"); reach(SOCK_STREAM, "open/link");
+    rename("open/later", "open/moved"); reach(SOCK_STREAM, "open/moved");
+    chdir("hidden"); reach(SOCK_STREAM, "later"); reach(SOCK_STREAM, "../open/moved");
+    reach(SOCK_SEQPACKET, "later"); reach(SOCK_DGRAM, "later"); reach(SOCK_RAW, "later");
     return 0;
 }
 """
+)
 
 
-def test_a_hidden_socket_takes_nothing(place):
-    """Where --hide stands alone no address is asked about: a socket that is hidden closes local sockets, as --read does; anything else leaves them open."""
-    (place[0] / "run").mkdir()
-    name, other = place[0] / "run/service", place[0] / "key"
-    other.write_text("")
+def test_a_hidden_socket_is_not_there_whenever_it_was_made(place):
+    """Where --hide stands alone local sockets are open, and each connection is made by a broker."""
     directory, nobody = place
-    program = victim(SOCKET)
-    (place[0] / "run").chmod(0o755)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service:
-        service.bind(str(name))
-        name.chmod(0o777)
-        said = [
-            support.seclude(
-                "run", "--policy", policy(ALLOW), "--report", "none", "--hide", hidden, "--", program, name, nobody=nobody, cwd=directory
-            ).stdout
-            for hidden in (name.parent, name, "**/serv*", other)
-        ]
-    assert said == ["no socket\n", "no socket\n", "no socket\n", "sent\n"]
+    for name in ("hidden", "open"):
+        (directory / name).mkdir()
+        (directory / name).chmod(0o777)
+    with socket.socket(socket.AF_UNIX) as service:
+        service.bind(str(directory / "hidden/before"))
+        service.listen()
+        (directory / "hidden/before").chmod(0o777)
+        program = victim(REACHING)
+        done = support.seclude(
+            "run", "--policy", policy(ALLOW), "--hide", directory / "hidden", "--hide", f"{directory}/**/*.key", "--", program,
+            "hidden/before", "hidden/later", "open/later", "open/later.key", "open/nothing", nobody=nobody, cwd=directory,
+        )  # fmt: skip
+    assert done.stdout.splitlines() == [
+        "hidden/before: ENOENT", "hidden/later: ENOENT", "open/later: connected", "open/later.key: ENOENT", "open/nothing: ENOENT", "open/link: ENOENT",
+        "open/moved: connected", "later: ENOENT", "../open/moved: connected", "later: ENOENT", "later: no socket", "later: no socket",
+    ], str(done)  # fmt: skip
+    assert f"{directory}/hidden/later is hidden by --hide {directory}/hidden" in done.stderr
+
+
+RACING = (
+    SOCKET
+    + r"""
+static struct sockaddr_un address = {.sun_family = AF_UNIX};
+static int fd, other;
+static volatile int over;
+static void *paths(void *unused) { while (!over) { memcpy(address.sun_path, "open/s", 7); memcpy(address.sun_path, "hidd/s", 7); } return 0; }
+static void *names(void *unused) { while (!over) { rename("link", "spare"); rename("way", "link"); rename("link", "way"); rename("spare", "link"); } return 0; }
+static void *sockets(void *unused) { while (!over) { dup2(other, fd); close(other); other = socket(AF_UNIX, SOCK_STREAM, 0); } return 0; }
+int main(int argc, char **argv) {
+    int hidden = serve("hidd/s"), open = serve("open/s"), index, made = 0, got, types = argc;
+    pthread_t threads[3];
+    symlink("hidd/s", "link"); symlink("open/s", "way");
+    fd = socket(AF_UNIX, SOCK_STREAM, 0); other = socket(AF_UNIX, SOCK_STREAM, 0);
+    pthread_create(threads, 0, paths, 0); pthread_create(threads + 1, 0, names, 0); pthread_create(threads + 2, 0, sockets, 0);
+    for (index = 0; index < atoi(argv[1]) || (!made && index < 20000); index++) {
+        struct sockaddr_un linked = {.sun_family = AF_UNIX, .sun_path = "link"};
+        connect(fd, index % 2 ? (void *)&address : (void *)&linked, sizeof address);
+        while ((got = accept4(open, 0, 0, SOCK_NONBLOCK)) >= 0) { made++; close(got); }
+    }
+    over = 1;
+    for (index = 0; index < 3; index++) pthread_join(threads[index], 0);
+    printf("%s, hidden %s\n", made ? "some" : "none", accept4(hidden, 0, 0, SOCK_NONBLOCK) < 0 ? "none" : "some");
+    return 0;
+}
+"""
+)
+
+
+def test_no_race_reaches_a_hidden_socket(place):
+    """Not by another address, another link or another socket at the last moment."""
+    directory, nobody = place
+    for name in ("hidd", "open"):
+        (directory / name).mkdir()
+        (directory / name).chmod(0o777)
+    program = victim(RACING)
+    done = support.seclude(
+        "run",
+        "--policy",
+        policy(ALLOW),
+        "--report",
+        "none",
+        "--hide",
+        directory / "hidd",
+        "--",
+        program,
+        "400",
+        nobody=nobody,
+        cwd=directory,
+    )
+    assert done.stdout == "some, hidden none\n", str(done)
+
+
+def test_where_something_is_hidden_other_addresses_are_as_they_were(place):
+    """Of every family, but for abstract names, where Landlock would keep the program to those of its own run."""
+    directory, nobody = place
+    source = r"""
+    #include <netinet/in.h>
+    #include <arpa/inet.h>
+    static void tell(const char *what, int family, int type, void *address, int length) {
+        int fd = socket(family, type, 0);
+        printf("%s %s\n", what, fd < 0 ? "no socket" : connect(fd, address, length) ? strerrorname_np(errno) : "connected");
+        close(fd);
+    }
+    int main(int argc, char **argv) {
+        struct sockaddr_in four = {AF_INET, htons(atoi(argv[1])), {htonl(INADDR_LOOPBACK)}}, closed = {AF_INET, htons(9), {htonl(INADDR_LOOPBACK)}};
+        struct sockaddr_in6 six = {AF_INET6, htons(9), 0, IN6ADDR_LOOPBACK_INIT};
+        struct sockaddr_un local = {AF_UNIX, "\0abstract"};
+        struct sockaddr none = {AF_UNSPEC};
+        char kernel[12] = {16, 0};
+        tell("stream", AF_INET, SOCK_STREAM, &four, sizeof four); tell("closed", AF_INET, SOCK_STREAM, &closed, sizeof closed);
+        tell("datagrams", AF_INET, SOCK_DGRAM, &closed, sizeof closed); tell("disconnected", AF_INET, SOCK_DGRAM, &none, sizeof none);
+        tell("short", AF_INET, SOCK_STREAM, &four, 7); tell("long", AF_INET, SOCK_STREAM, &four, 1000); tell("negative", AF_INET, SOCK_STREAM, &four, -1);
+        tell("nowhere", AF_INET, SOCK_STREAM, (void *)8, sizeof four); tell("mapped", AF_INET6, SOCK_STREAM, &six, 3);
+        tell("netlink", 16, SOCK_RAW, kernel, 12); tell("wrong", AF_UNIX, SOCK_STREAM, &four, sizeof four); tell("unnamed", AF_UNIX, SOCK_STREAM, &local, 2);
+        tell("too long", AF_UNIX, SOCK_STREAM, &local, 111);
+        printf("no socket %d\n", connect(99, (void *)&four, sizeof four) < 0 ? errno : 0); printf("no socket %d\n", connect(1, (void *)&four, sizeof four) < 0 ? errno : 0);
+        if (argc > 2) tell("abstract", AF_UNIX, SOCK_STREAM, &local, 11);
+        return 0;
+    }
+    """
+    program = victim(source)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        alone = support.run([program, port], nobody=nobody)
+        options = ("run", "--policy", policy(ALLOW), "--report", "none", "--hide", directory / "x", "--", program, port)
+        under = support.seclude(*options, nobody=nobody)
+        abstract = support.seclude(*options, "abstract", nobody=nobody)
+    assert under.stdout == alone.stdout, str(under)
+    assert "stream connected\n" in alone.stdout
+    assert abstract.stdout.splitlines()[-1] == ("abstract EPERM" if landlock.abi_version() >= 6 else "abstract ECONNREFUSED")
 
 
 def test_what_a_program_is_started_with_can_be_opened_again_for_that_only(place):

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from seclude.supervise.files import FilesBroker
+    from seclude.supervise.handlers import Handler
 
-__all__ = ["DEVICES", "OPTIONS", "RUNTIME", "asked", "broker", "domain", "own_domain", "policy_rules", "rules_of"]
+__all__ = ["DEVICES", "OPTIONS", "RUNTIME", "asked", "broker", "domain", "hidden_sockets", "own_domain", "policy_rules", "rules_of"]
 
 OPTIONS = ("read", "write", "hide")
 
@@ -97,6 +98,12 @@ _NO_SOCKETS = (
     ("deny", "socketpair(domain == AF_UNIX and type & 0xf not in {SOCK_STREAM, SOCK_SEQPACKET})"),
     ("refuse", "ENOSYS socketcall"),
 )
+#: Where only some are hidden, connect is done by a broker. What is sent to an address of a message's own would go past it, and so would calls whose arguments nobody sees.
+_GUARDED_SOCKETS = (
+    ("broker", "connect"),
+    ("deny", "socket(domain == AF_UNIX and type & 0xf not in {SOCK_STREAM, SOCK_SEQPACKET})"),
+    *_NO_SOCKETS[1:],
+)
 #: A file's flags, its project and its version can be changed, and the file be sealed for good, through a descriptor that is open for reading only: FS_IOC_SETFLAGS,
 #: FS_IOC_FSSETXATTR, FS_IOC_SETVERSION, FS_IOC_ENABLE_VERITY, FS_IOC_SET_ENCRYPTION_POLICY (linux/fs.h, fsverity.h, fscrypt.h; those of a long twice, as 32-bit
 #: programs ask). XFS opens files by handle, without a path: of its own requests only the one that looks at flags is left. Btrfs copies and removes whole trees: of its
@@ -116,33 +123,26 @@ def policy_rules(supervision: Mapping[str, Any], *, report: bool = True) -> list
     from seclude.supervise.files_table import ALONE, RULES
 
     closed = bool(supervision.get("read") or supervision.get("write"))
-    besides = (*_NO_SOCKETS, *_NO_FLAGS) if closed else _NO_SOCKETS if _hides_sockets(supervision.get("hide", ())) else ()
+    besides = (*_NO_SOCKETS, *_NO_FLAGS) if closed else _GUARDED_SOCKETS if report and _guards_sockets(supervision) else ()
     return [*besides, *(RULES if report else ALONE)]
 
 
-def _hides_sockets(hide: Iterable[bytes]) -> bool:
-    """Whether anything hidden is a local socket, or holds one, now: no path is asked about where one connects, so then all of them are closed."""
-    if not hide:
-        return False
-    rules = rules_of({"hide": hide})
-    try:
-        with open(
-            "/proc/net/unix", "rb"
-        ) as table:  # proc_net(5): the path is the eighth word, and ends the line; abstract names begin with @
-            bound = [words[7] for words in (line.rstrip(b"\n").split(None, 7) for line in table) if len(words) == 8]
-    except OSError:
-        return True
-    plain = [pattern.text for pattern in rules.hide if not is_glob(pattern.text)]
-    return any(path.startswith(b"/") and rules.hidden_by(os.path.realpath(path)) is not None for path in bound) or any(
-        map(_is_socket, plain)
-    )
+def hidden_sockets(supervision: Mapping[str, Any]) -> list[Handler]:
+    """What connects where --hide stands alone; nothing where local sockets are closed, or --connect and --bind say which there are."""
+    if not _guards_sockets(supervision):
+        return []
+    from seclude.kernel.credentials import own_identity
+    from seclude.supervise.acting import catch_interruptions
+    from seclude.supervise.network_hidden import HiddenSockets
+
+    catch_interruptions()
+    rules = rules_of(supervision)
+    hidden = _identities(pattern.text for pattern in rules.hide)
+    return [HiddenSockets(rules, hidden, own_identity(), scoped=landlock.abi_version() >= 6).handler()]
 
 
-def _is_socket(path: bytes) -> bool:
-    try:
-        return os.stat(path).st_mode & 0o170000 == 0o140000
-    except OSError:
-        return False
+def _guards_sockets(supervision: Mapping[str, Any]) -> bool:
+    return bool(supervision.get("hide")) and not any(supervision.get(option) for option in ("read", "write", "connect", "bind"))
 
 
 def rules_of(supervision: Mapping[str, Any], program: bytes | None = None, cwd: bytes | None = None) -> Rules:

@@ -325,9 +325,10 @@ def build(job: Job, run: Run) -> Supervision:
         brokers = Brokers(wanted, job, run.path)
         handlers += brokers.handlers
     if _names_files(wanted):
-        from seclude.sandbox.files import broker
+        from seclude.sandbox.files import broker, hidden_sockets
 
         handlers.append(_for_each_thread(broker(wanted, run.path, job.cwd), architectures(job.artifact)))
+        handlers += hidden_sockets(wanted)
     engine = choose_engine(words, wanted.get("engine", "auto"))
     if engine == "auto":
         engine = _either(run, handlers)

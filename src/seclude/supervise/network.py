@@ -34,14 +34,14 @@ from seclude.supervise.verdict import Deny, Return
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from seclude.kernel.credentials import Identity
     from seclude.supervise.call import Call
     from seclude.supervise.network_rules import Endpoint, Grant
     from seclude.supervise.verdict import Verdict
 
-__all__ = ["CALLS", "Network"]
+__all__ = ["CALLS", "Network", "address", "answer"]
 
 CALLS = ("connect", "bind", "listen", "sendto", "sendmsg", "sendmmsg")
 
@@ -50,7 +50,6 @@ _STREAM, _DGRAM = _socket.SOCK_STREAM, _socket.SOCK_DGRAM
 _PROTOCOLS = (_socket.IPPROTO_TCP, _socket.IPPROTO_UDP, _socket.IPPROTO_UDPLITE)
 _SOCKADDR = 128  # sizeof(struct sockaddr_storage): net/socket.c, move_addr_to_kernel
 _FASTOPEN = 0x20000000  # MSG_FASTOPEN
-_DENIED = "EACCES"  # what connect(2) and bind(2) say where something in between forbids it
 
 
 class Network:
@@ -77,23 +76,7 @@ class Network:
 
     def decide(self, call: Call) -> Verdict:
         """Do what the call asks for, if it is granted. What the kernel answers is the answer."""
-        try:
-            with Actor(call, self._own) as actor:
-                fd = actor.take(_int(call.raw[0]))
-                try:
-                    return Return(self._act(call, actor, fd))
-                finally:
-                    os.close(fd)
-        except Denied as denied:
-            return Deny(_DENIED, str(denied), denied.suggestion)
-        except Refused as refused:
-            return Deny("EPERM", str(refused))
-        except Unreadable as unreadable:
-            if unreadable.errno == errno.EPERM:
-                raise  # the target hides its memory: a denial
-            return Return(-unreadable.errno)
-        except OSError as error:
-            return Return(-(error.errno or errno.EIO))
+        return answer(call, self._own, lambda actor, fd: self._act(call, actor, fd))
 
     def _act(self, call: Call, actor: Actor, fd: int) -> int:
         socket = sockets.kind(fd)
@@ -184,6 +167,27 @@ class Network:
         if not any(grant.covers(asked) for grant in granted):
             raise Denied(_why(asked, option, granted), suggestion(option, str(asked)))
         return family.to_bytes(2, sockets.BYTE_ORDER) + raw[2:]
+
+
+def answer(call: Call, own: Identity, act: Callable[[Actor, int], int]) -> Verdict:
+    """What a call gets that ``act(actor, copy of its socket)`` does: its result, or why not. ``own`` is the supervisor's identity."""
+    try:
+        with Actor(call, own) as actor:
+            fd = actor.take(_int(call.raw[0]))
+            try:
+                return Return(act(actor, fd))
+            finally:
+                os.close(fd)
+    except Denied as denied:
+        return Deny(denied.errno, str(denied), denied.suggestion)
+    except Refused as refused:
+        return Deny("EPERM", str(refused))
+    except Unreadable as unreadable:
+        if unreadable.errno == errno.EPERM:
+            raise  # the target hides its memory: a denial
+        return Return(-unreadable.errno)
+    except OSError as error:
+        return Return(-(error.errno or errno.EIO))
 
 
 def _why(asked: Endpoint, option: str, granted: tuple[Grant, ...]) -> str:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from seclude.supervise.acting import Actor
     from seclude.supervise.network_rules import Grant
 
-__all__ = ["Denied", "Local"]
+__all__ = ["Denied", "Local", "Place"]
 
 _PATH_AT = 2  # offsetof(struct sockaddr_un, sun_path)
 _LONGEST = 110  # sizeof(struct sockaddr_un)
@@ -42,11 +42,14 @@ _FAMILY = _socket.AF_UNIX.to_bytes(2, sockets.BYTE_ORDER)
 
 
 class Denied(Exception):  # noqa: N818 - an outcome, not a fault
-    """What was asked for is not granted; ``suggestion`` is the option that would grant it, or ""."""
+    """What was asked for is not granted; ``suggestion`` is the option that would grant it, or ""; ``errno`` what the target is told, as connect(2) and bind(2) say where
+    something in between forbids it.
+    """  # fmt: skip
 
-    def __init__(self, why: str, suggestion: str = "") -> None:
+    def __init__(self, why: str, suggestion: str = "", errno: str = "EACCES") -> None:
         super().__init__(why)
         self.suggestion = suggestion
+        self.errno = errno
 
 
 class _Pinned:
@@ -120,7 +123,7 @@ class Local:
         path = self._path(raw, "--connect")
         if path is None:
             return actor.perform(lambda: act(raw), identity)
-        with _Place(actor) as place:
+        with Place(actor) as place:
 
             def walk_and_act() -> int:
                 handle = place.walk(path)
@@ -152,7 +155,7 @@ class Local:
             return -errno.EISDIR if path.strip(b"/") else -errno.EADDRINUSE
         where, slash, name = path.rpartition(b"/")
         umask = actor.call.status.umask
-        with _Place(actor) as place:
+        with Place(actor) as place:
 
             def walk_and_bind() -> int:
                 directory = place.walk((where or b"/") if slash else b".")
@@ -200,7 +203,7 @@ def _denied(option: str, path: bytes, why: str = "") -> Denied:
     return Denied(why or f"unix:{text} is not granted by {option}", suggestion(option, f"unix:{shown}") if plain and not why else "")
 
 
-class _Place:
+class Place:
     """Where the target's paths begin: handles of its root and its working directory, taken before credentials are switched."""
 
     __slots__ = ("_cwd", "_root")
