@@ -8,6 +8,8 @@ import os
 import re
 import tomllib
 
+import pytest
+
 import seclude as package
 from support import ROOT
 
@@ -66,6 +68,13 @@ def test_rooms_are_all_under_the_room_contract():
     here = ROOT / "src/seclude"
     rooms = {f"seclude.{path.name}" for path in here.iterdir() if (path / "__init__.py").exists()} | {"seclude.errors"}
     assert rooms == layers
+
+
+@pytest.mark.parametrize(("page", "form"), [("CONTRIBUTING.md", r"^\| `(\w+)/?` \|"), ("docs/explanation/house.md", r"^- \*\*(\w+)\*\*:")])
+def test_pages_about_the_house_name_every_room_from_the_ground_up(page, form):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    layers = [layer.removeprefix("seclude.") for layer in project["tool"]["importlinter"]["contracts"][0]["layers"]]
+    assert re.findall(form, (ROOT / page).read_text(), re.MULTILINE) == layers[::-1]
 
 
 def test_contributing_names_files_that_exist():

@@ -16,6 +16,7 @@ Each page has a directory of its own, shared by its blocks in order, with the ch
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 import seclude as package
+from seclude.cli.main import COMMANDS
 from support import ROOT, run
 
 if TYPE_CHECKING:
@@ -156,6 +158,33 @@ LINK = re.compile(r"(?<!!)\[[^\]\n]+\]\((?!https?:|#)([^)#\s]+)(?:#[^)]*)?\)")
 def test_links_of_a_page_lead_to_files(page):
     for target in LINK.findall(page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), f"{name(page)} links to {target}, which does not exist"
+
+
+#: of other programs, or wrong on purpose
+FOREIGN = {"--seccomp-bpf", "--seccomp", "--polcy", "--indent", "--version"}
+
+
+def options() -> dict[str, set[str]]:
+    """Command → its options, long and short."""
+    return {
+        command: {flag for option in importlib.import_module(f"seclude.cli.{command}").COMMAND.options for flag in option.flags}
+        for command in COMMANDS
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_options_that_a_page_names_exist(page):
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page.read_text(encoding="utf-8")))
+    assert named - FOREIGN <= set().union(*options().values())
+
+
+def test_the_reference_shows_every_option_of_every_command(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs/_ext")
+    written = "".join(importlib.import_module("seclude_tables").commands())
+    sections = dict(re.findall(r"^## `seclude (\w+)`$(.*?)(?=^## |\Z)", written, re.MULTILINE | re.DOTALL))
+    assert "generated/commands.md" in (ROOT / "docs/reference/commands.md").read_text()
+    for command, flags in options().items():
+        assert flags <= set(re.findall(r"(?<![\w-])--?[a-zA-Z][a-z-]*", sections[command])), command
 
 
 def test_ellipsis_is_minimal():

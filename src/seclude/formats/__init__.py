@@ -1,8 +1,7 @@
 """Other people's languages for what programs may call. One module each, found through one registry.
 
 ``detect`` says which format a content is, by the content; ``read`` gives its meaning as a decision, exactly what its own runtime makes of it, or
-raises and says where. Writing, and formats beyond the first, come with `converting`: a module here has ``NAME``, ``ABOUT``, ``detect(raw)``
-and ``read(raw, name, ...)``, and is listed in `FORMATS`.
+raises and says where. A module here has ``NAME``, ``ABOUT``, ``detect(raw)`` and ``read(raw, name, ...)``, and is listed in `FORMATS`.
 """
 
 from __future__ import annotations

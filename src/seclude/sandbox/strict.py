@@ -21,7 +21,7 @@ What cannot work, since it needs a call: opening files, importing (also lazily: 
 random numbers from the system, threads, sleeping, printing (the descriptors are closed: OSError). The cyclic garbage collector is off. Reading the clock
 needs no call but the time stamp counter, which strict mode disables on x86: SIGSEGV. More memory than ``memory`` is a call too: ``brk`` or ``mmap``.
 
-On Python 3.12 the first call of a C function that takes keywords takes a lock, and that reads the clock too; `_warm` has done it for the common ones, and
+On Python 3.12 the first call of a C function that takes keywords takes a lock, and that reads the clock too; `strict_child` has done it for the common ones, and
 calling the function once beforehand does it for any other.
 
 What can still go wrong: memory beyond the given heap is reported by the call it needs, so a function that calls mmap itself is reported as
