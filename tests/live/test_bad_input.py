@@ -158,6 +158,7 @@ LINES: dict[str, Line] = {
     "an option of strace": line("-e", "trace=open", "true", told=("unknown option '-e'; did you mean --trace?",)),
     "a set that strace does not have": line("--trace", "%fiel", "true", told=("unknown set '%fiel'; did you mean '%file'?", "%desc")),
     "a log without a name": line("--log", "", "true", told=("--log '' names no file",)),
+    "a log to a stream": line("--log", "-", "true", told=("--log -: a log is a file, which is rotated and its owner's alone, not a stream", "one called - is ./-")),
     "a trace into no file": line("--trace", "all", "--trace-file", "", "true", told=("--trace-file '' names no file",)),
     "a trace without ptrace": line("--trace", "all", "--no-ptrace", "true", told=("--trace needs what --no-ptrace leaves out",)),
     "addresses without a report": line(

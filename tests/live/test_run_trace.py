@@ -157,6 +157,20 @@ def test_what_a_broker_answers_is_shown_as_the_kernels_own_answer(tmp_path):
     assert plain("\n".join(lines[:-1])) == plain("\n".join(failed))
 
 
+def test_a_dash_is_standard_output_for_a_trace_and_for_a_report_and_no_log(tmp_path):
+    words = ("run", "--policy", policy(ALLOW), "--trace", "chroot", "--deny", "chroot")
+    done = support.seclude(*words, "--trace-file", "-", "--report-file", "-", "--", "chroot", "/", cwd=tmp_path)
+    first, *others = done.stdout.splitlines()
+    assert first.startswith('chroot("/") '), str(done)
+    assert first.endswith("= -1 EPERM (Operation not permitted) (DENIED)")
+    assert any(line.startswith("denied ") and "chroot(" in line for line in others), str(done)
+    assert "denied" not in done.stderr
+    assert support.seclude(*words, "--log", "-", "--", "true", cwd=tmp_path).status == 125
+    assert list(tmp_path.iterdir()) == []
+    assert support.seclude(*words, "--log", "./-", "--", "true", cwd=tmp_path).status == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["-"]
+
+
 def test_a_denial_a_handlers_answer_and_a_descriptor_too_many_are_shown_with_their_results(tmp_path):
     (tmp_path / "answering.py").write_text(
         "from seclude.supervise import Allow, Return, handler\n"

@@ -45,7 +45,7 @@ COMMAND = Command(
         Option("--handler", "MODULE:FUNCTION", "let this handler decide calls that the policy notifies or traces", many=True),
         Option("--engine", "NAME", "how handlers are told of calls", choices=("auto", "notify", "ptrace")),
         Option("--trace", "CALLS", "print these calls as they happen: openat,@network-io, %file, all, or '!futex'"),
-        Option("--trace-file", "FILE", "print them there instead of on stderr"),
+        Option("--trace-file", "FILE", "print them there instead of on stderr ('-' is stdout)"),
         Option("--trace-failed", "", "print only calls that fail"),
         Option("--trace-count", "", "print a table of calls, times and errors at the end instead"),
         Option("--trace-size", "N", "bytes of a buffer that are shown", default="32"),
@@ -58,7 +58,7 @@ COMMAND = Command(
         Option("--log-keep", "N", "rotated logs that are kept, 5 unless told"),
         Option("--where", "", "say of each denied call where in the program it was made"),
         Option("--report", "FORM", "how denials are told", default="text", choices=("text", "json", "none")),
-        Option("--report-file", "FILE", "write the report there instead of stderr"),
+        Option("--report-file", "FILE", "write the report there instead of stderr ('-' is stdout)"),
         Option("--no-report", "", "load the plain filter: errno answers are not seen, kills are"),
         NO_PTRACE,
         Option("--allow-weaker", "ACTION=SUBSTITUTE", "where the kernel lacks ACTION, such as kill_process=trap", many=True),
@@ -196,6 +196,11 @@ def _watch(arguments: Arguments) -> dict[str, Any]:
     for name in ("trace_file", "log"):
         if out.get(name) == "":
             raise UsageError(f"seclude run: --{name.replace('_', '-')} '' names no file")
+    if out.get("log") == "-":
+        raise UsageError(
+            "seclude run: --log -: a log is a file, which is rotated and its owner's alone, not a stream",
+            "name a file; one called - is ./-",
+        )
     trace = arguments.text("trace")
     if trace is not None:
         out["trace"], out["trace_size"] = trace, arguments.text("trace_size")
@@ -212,6 +217,8 @@ def _watch(arguments: Arguments) -> dict[str, Any]:
 def _destination(name: str | None) -> int:
     if name is None:
         return 2
+    if name == "-":
+        return 1
     for stream in (2, 1):
         if _same(name, stream):
             return stream  # /dev/stderr, or the log that a shell opened: not to be cut short

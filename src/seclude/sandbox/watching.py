@@ -133,8 +133,8 @@ class Watching:
         if not run.trace or not run.report:
             raise _untraced(job, run)
         name = wanted.get("trace_file")
-        fd = 2
-        if name is not None:
+        fd = 1 if name == "-" else 2
+        if name is not None and name != "-":
             try:
                 fd = self._file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
             except OSError as error:
