@@ -107,7 +107,11 @@ class Inject(Verdict):
     """The call returns a descriptor: a copy of the supervisor's ``fd``, put into the target's table.
 
     ``newfd`` is the number that it gets there (replacing what is open under it, as dup2 does); None takes the lowest free one. ``cloexec`` sets
-    close-on-exec; ``close`` closes the supervisor's own afterwards, delivered or not. A descriptor opened with O_PATH cannot be injected (EBADF).
+    close-on-exec. A descriptor opened with O_PATH cannot be injected (EBADF).
+
+    With ``close`` the supervisor's own is closed, delivered or not, and before the target runs on: what it does next may ask whether anybody else has the file open (flock(2),
+    a lease, the other end of a pipe). That takes two steps, the descriptor and then the answer, and between them the target's other threads can use the number already. Without
+    ``close`` descriptor and answer come in one step, and the supervisor's own stays open, for the handler to close or to give again.
     """
 
     __slots__ = ("cloexec", "close", "fd", "newfd")
