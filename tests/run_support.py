@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import support
 from support import need_program
 
-__all__ = ["ALLOW", "Ran", "c_program", "gone", "policy", "public", "python", "run", "who"]
+__all__ = ["ALLOW", "Ran", "c_program", "directory", "gone", "policy", "public", "python", "run", "who"]
 
 #: the weakest policy that still lets Seclude trace: one that allows ptrace does not
 ALLOW = "default allow\narch native, compat\nerrno(EPERM) ptrace\n"
@@ -26,6 +26,13 @@ def public() -> Path:
     place = Path(tempfile.mkdtemp(prefix="run-", dir=support.shared()))
     place.chmod(0o755)
     return place
+
+
+def directory() -> Path:
+    """A new directory that every user can write in; it goes with `public`."""
+    made = Path(tempfile.mkdtemp(dir=public()))
+    made.chmod(0o777)
+    return made
 
 
 def _digest(*words: str) -> str:
@@ -83,8 +90,8 @@ def run(*command: str, rules: str = "", options: tuple[str, ...] = (), nobody: b
     return Ran(done, json.loads(lines[-1]))
 
 
-def python(nobody: bool = False) -> str:
-    """An interpreter for victims."""
+def python() -> str:
+    """An interpreter for victims, which every user can run."""
     return support.nobody_python()
 
 

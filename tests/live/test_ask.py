@@ -95,7 +95,7 @@ def asked(code, answer, *options, nobody=False, policy="container"):
         somebody = Answerer(where, answer, 65534 if nobody else None)
         done = support.seclude(
             "run", "-p", policy, "--ask-via", somebody.name, "--report", "json", "--report-file", "report", *options,
-            "--", runs.python(nobody), "-c", code, nobody=nobody, cwd=where,
+            "--", runs.python(), "-c", code, nobody=nobody, cwd=where,
         )  # fmt: skip
         somebody.done()
         report = where / "report"

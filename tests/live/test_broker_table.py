@@ -2,12 +2,10 @@
 
 import json
 import os
-import tempfile
-from pathlib import Path
 
 import pytest
 
-from run_support import public, python, run, who
+from run_support import directory, python, run, who
 from seclude import abi
 from seclude.abi.prototypes import prototype
 from seclude.supervise.files_table import COVERED
@@ -64,8 +62,7 @@ def with_paths():
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of x86_64")
 @pytest.mark.parametrize("nobody", who())
 def test_no_call_reaches_a_file_that_is_not_granted(nobody):
-    where = Path(tempfile.mkdtemp(dir=public()))
-    where.chmod(0o777)
+    where = directory()
     (where / "file").write_text("secret")
     (where / "file").chmod(0o777)
     before = [(name, os.lstat(where / name)[:9], (where / name).read_bytes()) for name in sorted(os.listdir(where))]

@@ -2,12 +2,10 @@
 
 import os
 import shutil
-import tempfile
-from pathlib import Path
 
 import pytest
 
-from run_support import c_program, public, python, run, who
+from run_support import c_program, directory, python, run, who
 from seclude.kernel import landlock
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(landlock.abi_version() < 1, reason="this kernel has no Landlock")]
@@ -37,12 +35,6 @@ int main(int argc, char **argv)
 """
 QUIET = "int main(void) { return 0; }"
 LOUD = "int main(void) { return 77; }"
-
-
-def directory():
-    made = Path(tempfile.mkdtemp(dir=public()))
-    made.chmod(0o777)
-    return made
 
 
 def script(path, text):

@@ -202,7 +202,7 @@ def test_python_submissions(nobody):
         "while True: pass": ("time limit", "cpu"),
     }
     found = judged(
-        [[python(nobody), "-c", code] for code in table],
+        [[python(), "-c", code] for code in table],
         nobody=nobody,
         cpu=1,
         wall=60,  # never the first to be reached, however busy the machine

@@ -7,14 +7,13 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 from pathlib import Path
 
 import pytest
 
 import support
-from run_support import c_program, gone, public, python, run, who
+from run_support import c_program, directory, gone, python, run, who
 from seclude.kernel import proc
 
 pytestmark = pytest.mark.live
@@ -134,12 +133,6 @@ def reserved(count):
 def everybodys(port):
     """Whether a low port needs no right here, as in many containers."""
     return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= port
-
-
-def directory():
-    made = Path(tempfile.mkdtemp(dir=public()))
-    made.chmod(0o777)
-    return made
 
 
 def local(path):

@@ -4,13 +4,12 @@ import contextlib
 import os
 import socket
 import stat
-import tempfile
 import threading
 from pathlib import Path
 
 import pytest
 
-from run_support import c_program, public, run, who
+from run_support import c_program, directory, run, who
 
 pytestmark = pytest.mark.live
 
@@ -25,8 +24,7 @@ class Peers:
     """Granted and forbidden peers of every kind, all in this process. `reached` tells whether anything came to a forbidden one."""
 
     def __init__(self, stack):
-        self.directory = Path(tempfile.mkdtemp(dir=public()))
-        os.chmod(self.directory, 0o777)
+        self.directory = directory()
         self.ports = []
         self.streams = []
         self.datagrams = []
