@@ -14,7 +14,7 @@ import support
 # "ci": the same examples on every machine and every run, so a failure is a failure of the change at hand.
 # No deadline: two cores are shared, and the first example pays for loading tables.
 settings.register_profile(
-    "ci", derandomize=True, deadline=None, max_examples=100, print_blob=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+    "ci", derandomize=True, deadline=None, max_examples=60, print_blob=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("dev", settings.get_profile("ci"), derandomize=False, max_examples=50)
 # "soak": new examples for as long as one likes: HYPOTHESIS_PROFILE=soak pytest tests/property

@@ -118,7 +118,7 @@ def disagreement(number, ours, other):
 @pytest.mark.parametrize("level", [1, 2])
 def test_random_rules(level):
     rnd = random.Random(level)
-    requests = [{"level": level, "rules": random_rules(rnd)} for _ in range(120)]
+    requests = [{"level": level, "rules": random_rules(rnd)} for _ in range(60)]
     same = 0
     for request, program in zip(requests, theirs(requests), strict=True):
         low = lowered(request["rules"])
@@ -135,7 +135,7 @@ def test_random_rules(level):
             right = outcome(low, words)
             assert machine(ours.program.instructions, words, "little")[0] == right
             assert machine(program.instructions, words, "little")[0] != right
-    assert same > 150
+    assert same > 75
 
 
 def test_a_value_that_one_rule_turns_away_is_offered_to_the_next():

@@ -17,8 +17,8 @@ from support import missing, run
 HARNESS = os.path.join(os.path.dirname(__file__), "harness.py")
 SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
 SOAK_SECONDS = int(os.environ.get("FUZZ_SECONDS", "900"))
-#: inputs in the bounded form: two to four seconds each
-RUNS = {"program": 1000, "assembler": 600, "policy": 1200, "oci": 6000}
+#: inputs in the bounded form: one or two seconds each
+RUNS = {"program": 500, "assembler": 300, "policy": 600, "oci": 3000}
 #: seconds on the clock for one input (a run of the tests may share the machine with others), MiB for the process; libFuzzer's own
 LIMITS = ["-timeout=5" if SOAK else "-timeout=60", "-rss_limit_mb=512"]
 

@@ -66,14 +66,14 @@ def test_every_opcode_alone(loader):
 
 
 @pytest.mark.slow
-@fixed(500)
+@fixed(300)
 @given(st.one_of(near(), mutated()))
 def test_near_valid_programs(one_loader, program):
     assert one_loader.accepts([program]) == [not validate(program)], validate(program)
 
 
 @pytest.mark.slow
-@fixed(300)
+@fixed(150)
 @given(loadable())
 def test_loadable_programs_are_loaded(one_loader, program):
     assert one_loader.accepts([program]) == [not validate(program)], validate(program)
@@ -272,7 +272,7 @@ def jumped_over(draw):
 
 
 @pytest.mark.slow
-@fixed(15)
+@fixed(8)
 @given(jumped_over())
 @example(
     Program(

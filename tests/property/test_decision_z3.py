@@ -118,7 +118,7 @@ def never_differ(instructions, byteorder, decision):
 @pytest.mark.slow
 def test_random_programs():
     proven = 0
-    for seed in range(150):
+    for seed in range(90):
         rnd = random.Random(seed)
         byteorder = rnd.choice(("little", "big"))
         instructions = random_program(rnd, rnd.randrange(4, 40), words=rnd.choice((2, 4, 16)), heavy=seed % 5 == 0)
@@ -128,7 +128,7 @@ def test_random_programs():
             continue
         if len(decision) < 400:
             proven += never_differ(instructions, byteorder, decision)
-    assert proven > 100
+    assert proven > 60
 
 
 @pytest.mark.slow
