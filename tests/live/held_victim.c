@@ -1,7 +1,8 @@
 /* Holds its supervisor: the argument of its call lies in a page that nobody ever serves, so that whoever reads it waits in the kernel.
  *
  * held_victim CALL [FILE]: CALL is mkdir, open or connect. Without FILE the page is one of userfaultfd(2)'s, with it one of that file, mapped.
- * "stop" as FILE: as without, but the process that was started stops as if by the terminal, and another one makes the call.
+ * "stop" as FILE: as without, but the process that was started stops as if by the terminal, and another one makes the call. "burn": as without, but the child uses half
+ * a second of processor time.
  * Prints its pid and that of a child in a session of its own, then calls. Every signal that can be is ignored.
  */
 #define _GNU_SOURCE
@@ -15,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static char *missing_page(void) {
@@ -44,7 +46,7 @@ int main(int argc, char **argv) {
     const char *file = argc > 2 ? argv[2] : 0;
     for (int number = 1; number < 32; number++)
         if (number != SIGTSTP) signal(number, SIG_IGN);
-    int stopped = file && !strcmp(file, "stop");
+    int stopped = file && !strcmp(file, "stop"), burns = file && !strcmp(file, "burn");
     if (stopped && fork() != 0) {
         raise(SIGTSTP);
         for (;;) pause();
@@ -53,9 +55,10 @@ int main(int argc, char **argv) {
     int child = fork();
     if (child == 0) {
         setsid();
+        while (burns && clock() < CLOCKS_PER_SEC / 2) continue;
         for (;;) pause();
     }
-    char *page = file && !stopped ? mapped_page(file) : missing_page();
+    char *page = file && !stopped && !burns ? mapped_page(file) : missing_page();
     printf("%d %d\n", getpid(), child);
     fflush(stdout);
     if (!strcmp(argv[1], "mkdir")) mkdir(page, 0);

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import support
-from run_support import ALLOW, c_program, gone, policy, public
+from run_support import ALLOW, c_program, gone, policy
 from seclude.abi import native
 from seclude.kernel import proc
 
@@ -58,6 +58,14 @@ def finish(child, handles):
     return child.returncode, report
 
 
+def together(*scenes):
+    """Begin all of these, one after another, and then see how each of them ends: what they do in between is wait."""
+    for scene in scenes:
+        next(scene)
+    for scene in scenes:
+        assert next(scene, None) is None
+
+
 def held(guard, call):
     """Wait until the supervisor under ``guard`` waits in ``call``."""
     number = native().number(call)
@@ -85,41 +93,67 @@ READERS = [
 ]
 
 
-@PAGES
-def test_the_wall_limit_ends_a_run_whose_supervisor_is_held():
-    runs = [start(command("--wall", "2s", *options, "--", victim(), call)) for options, call, _ in READERS]
-    for (options, _, whose), run in zip(READERS, runs, strict=True):
-        code, report = finish(*run)
-        assert (code, report["limit"], report["code"]) == (124, "wall", 124), options
-        assert report["bound_by"]["wall"] == whose, (options, report)
-        if whose == "guard":
-            assert "process_vm_readv" in report["notes"][0], options
+def by_the_limit(options, call, whose):
+    """``whose`` clock ends it: `READERS`."""
+    run = start(command("--wall", "2s", *options, "--", victim(), call))
+    yield
+    code, report = finish(*run)
+    assert (code, report["limit"], report["code"]) == (124, "wall", 124), options
+    assert report["bound_by"]["wall"] == whose, (options, report)
+    if whose == "guard":
+        assert "process_vm_readv" in report["notes"][0], options
 
 
-@PAGES
-def test_the_cgroup_of_such_a_run_is_removed():
+def with_a_cgroup():
+    """Which is removed."""
     child, handles = start(command("--wall", "2s", "--memory", "256M", "--processes", "50", "--policy", MKDIR, "--", victim(), "mkdir"))
-    guard = child.pid
-    (supervisor,) = proc.children(guard)
+    (supervisor,) = proc.children(child.pid)
     name = f"-{supervisor}-{proc.start_time(supervisor)}-"
-    assert any(name in one for place in os.walk("/sys/fs/cgroup") for one in place[1])
+    made = any(name in one for place in os.walk("/sys/fs/cgroup") for one in place[1])
+    yield
     code, report = finish(child, handles)
-    assert (code, report["ended_by"]) == (124, "cgroup")
-    assert report["memory"] > 0
+    assert (code, report["ended_by"]) == (124, "cgroup" if made else "subreaper")
+    assert report["memory"] > 0 or not made
     assert not any(name in one for place in os.walk("/sys/fs/cgroup") for one in place[1])
 
 
-@PAGES
-def test_without_a_limit_a_signal_ends_it():
-    asked = [(signal.SIGINT, ()), (signal.SIGTERM, ("--no-ptrace",)), (signal.SIGHUP, ())]
-    runs = [start(command("--policy", MKDIR, *options, "--", victim(), "mkdir")) for _, options in asked]
-    for (number, _), (child, _) in zip(asked, runs, strict=True):
-        held(child.pid, "process_vm_readv")
-        child.send_signal(number)
-    for (number, _), run in zip(asked, runs, strict=True):
-        code, report = finish(*run)
-        assert (code, report["limit"]) == (128 + number, "")
-        assert f"signal {int(number)} " in report["notes"][0]
+def by_its_processor_time(limit, code, named):
+    """Without a limit on the clock: it is the time of all processes together that its supervisor does not add up."""
+    child, handles = start(command("--cpu", limit, "--policy", MKDIR, "--", victim(), "mkdir", "burn"))
+    yield
+    if not named:
+        child.send_signal(signal.SIGTERM)  # half a second is not thirty
+    got, report = finish(child, handles)
+    assert (got, report["limit"]) == (code, named), report
+    if named:
+        assert report["bound_by"] == {"cpu": "guard"}
+        assert report["cpu"] >= 0.3
+
+
+def by_a_signal(number, options):
+    """Without a limit."""
+    child, handles = start(command("--policy", MKDIR, *options, "--", victim(), "mkdir"))
+    held(child.pid, "process_vm_readv")
+    child.send_signal(number)
+    yield
+    code, report = finish(child, handles)
+    assert (code, report["limit"]) == (128 + number, "")
+    assert f"signal {int(number)} " in report["notes"][0]
+
+
+def with_its_host(number):
+    """A host that is interrupted, or killed."""
+    host, handles = start(
+        [sys.executable, "-c", "import sys, seclude\nseclude.run([sys.argv[1], 'mkdir'], policy=sys.argv[2])", victim(), MKDIR]
+    )
+    (helper,) = proc.children(host.pid)
+    held(helper, "process_vm_readv")
+    host.send_signal(number)
+    yield
+    host.communicate(timeout=support.PATIENCE)
+    for handle in handles:
+        assert gone(handle), number
+        os.close(handle)
 
 
 #: a shell's part: the command is a job of its own at a terminal, and its stops are told
@@ -146,19 +180,23 @@ while True:
 """
 
 
-@PAGES
-def test_a_target_that_has_the_guard_stopped_gains_nothing():
-    words = command("--wall", "2s", "--policy", MKDIR, "--", victim(), "mkdir", "stop")
+def where_the_guard_is_stopped():
+    """A target that stops as if by the terminal has its guard stopped too, and gains nothing."""
+    shell = support.start(
+        [sys.executable, "-c", SHELL, *command("--wall", "2s", "--policy", MKDIR, "--", victim(), "mkdir", "stop")], stdout=subprocess.PIPE
+    )
+    assert shell.stdout is not None
     lines, handles = [], []
-    with support.start([sys.executable, "-c", SHELL, *words], stdout=subprocess.PIPE) as shell:
-        assert shell.stdout is not None
-        for line in shell.stdout:
-            lines.append(line.decode().strip())
-            words = lines[-1].split()
-            if len(words) == 2 and all(word.isdigit() for word in words):
-                handles = [os.pidfd_open(int(word)) for word in words]
+    while not handles and (line := shell.stdout.readline()):
+        lines.append(line.decode().strip())
+        words = lines[-1].split()
+        if len(words) == 2 and all(word.isdigit() for word in words):
+            handles = [os.pidfd_open(int(word)) for word in words]
+    yield
+    out, _ = shell.communicate(timeout=support.PATIENCE)
+    lines += out.decode().splitlines()
     assert shell.returncode == 124, lines
-    assert "stopped" in lines
+    assert "stopped" in [line.strip() for line in lines]
     report = json.loads(next(line for line in lines if line.startswith("{")))
     assert report["bound_by"] == {"wall": "guard"}
     assert len(handles) == 2
@@ -189,45 +227,49 @@ json.dump(out, sys.stdout)
 """
 
 
-@PAGES
-def test_in_a_host_runs_and_judges_end_by_their_limit():
-    done = support.run_python(IN_A_HOST, victim(), MKDIR)
-    assert done.status == 0, str(done)
-    out = json.loads(done.stdout)
-    code, limit, *captured, by, notes = out["run"]
+def in_a_host():
+    """Runs and judges."""
+    host = support.start([sys.executable, "-c", IN_A_HOST, victim(), MKDIR], stdout=subprocess.PIPE)
+    yield
+    out, _ = host.communicate(timeout=support.PATIENCE)
+    assert host.returncode == 0
+    found = json.loads(out)
+    code, limit, *captured, by, notes = found["run"]
     assert (code, limit, by, captured) == (124, "wall", {"wall": "guard"}, ["", ""])
     assert "process_vm_readv" in notes[0]
-    verdict, limit, by, notes = out["judge"]
+    verdict, limit, by, notes = found["judge"]
     assert (verdict, limit, by) == ("time limit", "wall", {"wall": "guard"})
     assert "process_vm_readv" in notes[0]
-    assert out["free"] == "unhindered\n"
+    assert found["free"] == "unhindered\n"
 
 
 @PAGES
-def test_a_run_that_is_held_ends_with_its_host():
-    code = "import sys, seclude\nseclude.run([sys.argv[1], 'mkdir'], policy=sys.argv[2])"
-    hosts = [start([sys.executable, "-c", code, victim(), MKDIR]) for _ in range(2)]
-    for (host, handles), number in zip(hosts, (signal.SIGINT, signal.SIGKILL), strict=True):
-        (helper,) = proc.children(host.pid)
-        held(helper, "process_vm_readv")
-        host.send_signal(number)
-        host.communicate(timeout=support.PATIENCE)
-        for handle in handles:
-            assert gone(handle), number
-            os.close(handle)
+def test_a_run_whose_supervisor_is_held_in_its_target_s_memory_ends():
+    together(
+        *(by_the_limit(*reader) for reader in READERS),
+        with_a_cgroup(),
+        by_its_processor_time("300ms", 137, "cpu"),
+        by_its_processor_time("30s", 143, ""),
+        by_a_signal(signal.SIGINT, ()),
+        by_a_signal(signal.SIGTERM, ("--no-ptrace",)),
+        by_a_signal(signal.SIGHUP, ()),
+        with_its_host(signal.SIGINT),
+        with_its_host(signal.SIGKILL),
+        where_the_guard_is_stopped(),
+        in_a_host(),
+    )
 
 
-def on_a_file_system(request, words):
-    """``words``, where /…/files has a file whose ``request`` is never answered."""
-    place = public() / f"files-{request}"
-    place.mkdir(exist_ok=True)
-    return [c_program((HERE / "held_files.c").read_text()), str(place), request, *words], str(place / "file")
+def on_a_file_system(request, place, words):
+    """``words``, where a directory in ``place`` has a file whose ``request`` is never answered; and that file."""
+    files = place / "files"
+    files.mkdir()
+    return [c_program((HERE / "held_files.c").read_text()), str(files), request, *words], str(files / "file")
 
 
-@FILES
-def test_a_file_whose_server_does_not_answer_holds_only_who_opens_it():
-    words, file = on_a_file_system("open", ())
-    # One process waits for the file; another one's calls are done meanwhile, and it writes before the limit.
+def only_who_opens_it(place):
+    """One process waits for the file; another one's calls are done meanwhile, and the run's own clock ends it."""
+    words, file = on_a_file_system("open", place, ())
     script = f"cat {file} & cat /etc/hostname >/dev/null; mkdir /never; echo $!"
     child = support.start(
         [*words, *command("--wall", "2s", "--policy", MKDIR, "--read", "/etc", "--read", file, "--", "sh", "-c", script + "; wait")],
@@ -236,6 +278,7 @@ def test_a_file_whose_server_does_not_answer_holds_only_who_opens_it():
     )
     assert child.stdout is not None
     handle = os.pidfd_open(int(child.stdout.readline()))
+    yield
     out, err = child.communicate(timeout=support.PATIENCE)
     assert out == b""
     report = json.loads(err.splitlines()[-1])
@@ -245,10 +288,11 @@ def test_a_file_whose_server_does_not_answer_holds_only_who_opens_it():
     os.close(handle)
 
 
-@FILES
-def test_a_supervisor_that_cannot_even_be_killed_keeps_nobody_waiting():
-    words, file = on_a_file_system("read", ())
+def a_supervisor_that_cannot_be_killed(place):
+    """It waits for a request that the file system has taken. Nobody waits for it in turn."""
+    words, file = on_a_file_system("read", place, ())
     child, handles = start([*words, *command("--wall", "2s", "--policy", MKDIR, "--", victim(), "mkdir", file)])
+    yield
     code, report = finish(child, handles)  # its file system ends with the command, and with it what was left
     assert (code, report["limit"], report["bound_by"]) == (124, "wall", {"wall": "guard"})
     assert "process_vm_readv" in report["notes"][0]
@@ -267,12 +311,14 @@ print("stopped")
 """
 
 
-@FILES
-def test_in_a_host_a_file_whose_server_does_not_answer():
-    words, file = on_a_file_system("open", ())
-    done = support.run([*words, sys.executable, "-c", IN_A_HOST_WITH_FILES, file])
-    assert done.status == 0, str(done)
-    first, last = done.stdout.splitlines()
+def in_a_host_that_stops_its_helper(place):
+    """Which does not wait for a thread that waits for ever."""
+    words, file = on_a_file_system("open", place, ())
+    host = support.start([*words, sys.executable, "-c", IN_A_HOST_WITH_FILES, file], stdout=subprocess.PIPE)
+    yield
+    out, _ = host.communicate(timeout=support.PATIENCE)
+    assert host.returncode == 0
+    first, last = out.decode().splitlines()
     assert json.loads(first) == [124, "wall", {"wall": "engine"}]
     assert last == "stopped"
 
@@ -308,9 +354,19 @@ print(seclude.confined(policy)(holds_its_template.answer)())
 """
 
 
+def a_template_of_a_confined_function(place):
+    """The function's calls end by their limit, each time, and others go on."""
+    (place / "holds_its_template.py").write_text(HOLDS_ITS_TEMPLATE)
+    words, file = on_a_file_system("read", place, ())
+    host = support.start([*words, sys.executable, "-c", CONFINED, str(place), file, MKDIR], stdout=subprocess.PIPE)
+    yield
+    out, _ = host.communicate(timeout=support.PATIENCE)
+    assert (host.returncode, out) == (0, b"timeout\ntimeout\n42\n")
+
+
 @FILES
-def test_a_confined_function_whose_template_is_held(tmp_path):
-    (tmp_path / "holds_its_template.py").write_text(HOLDS_ITS_TEMPLATE)
-    words, file = on_a_file_system("read", ())
-    done = support.run([*words, sys.executable, "-c", CONFINED, str(tmp_path), file, MKDIR])
-    assert (done.status, done.stdout) == (0, "timeout\ntimeout\n42\n"), str(done)
+def test_a_file_system_that_does_not_answer_holds_nobody_for_ever(tmp_path):
+    scenes = (only_who_opens_it, a_supervisor_that_cannot_be_killed, in_a_host_that_stops_its_helper, a_template_of_a_confined_function)
+    for scene in scenes:
+        (tmp_path / scene.__name__).mkdir()
+    together(*(scene(tmp_path / scene.__name__) for scene in scenes))

@@ -56,7 +56,7 @@ def asleep(pid):
 
 def overdue(pid):
     clock = Clock(pid)
-    clock.told(time.monotonic() - 2, time.monotonic() - 1)
+    clock.told(time.monotonic() - 2, time.monotonic() - 1, 0.0)
     return clock
 
 
@@ -68,7 +68,7 @@ def test_nothing_is_due_before_anything_was_said(child):
 
 def test_before_the_limit_nobody_is_looked_at(child):
     clock = Clock(child[0])
-    clock.told(time.monotonic(), time.monotonic() + 1000)
+    clock.told(time.monotonic(), time.monotonic() + 1000, 0.0)
     assert 900_000 < clock.timeout() <= 1_000_001
     assert not clock.held()
 
@@ -106,7 +106,7 @@ def test_one_that_says_that_nothing_is_left_has_all_the_time_there_is(child):
     asleep(pid)
     clock = overdue(pid)
     clock.held()
-    clock.told(0.0, 0.0)
+    clock.told(0.0, 0.0, 0.0)
     assert clock.timeout() is None
     clock.asked(signal.SIGTERM)
     assert clock.timeout() is None
@@ -118,7 +118,7 @@ def test_a_limit_that_begins_anew(child):
     asleep(pid)
     clock = overdue(pid)
     clock.held()
-    clock.told(time.monotonic(), time.monotonic() + 1000)
+    clock.told(time.monotonic(), time.monotonic() + 1000, 0.0)
     assert not clock.held()
     assert not clock.late
 
@@ -159,7 +159,7 @@ def test_one_whose_host_is_gone_may_pass_on_what_the_target_wrote(child):
     pid, _ = child
     asleep(pid)
     clock = Clock(pid)
-    clock.told(0.0, 0.0)
+    clock.told(0.0, 0.0, 0.0)
     clock.asked()
     assert not any(clock.held() for _ in range(5))
 
@@ -185,3 +185,37 @@ def test_the_end_of_one_that_sleeps(child):
     assert gone(inner)
     for one in (reading, writing, inner):
         os.close(one)
+
+
+def limited(pid, seconds):
+    clock = Clock(pid)
+    clock.told(time.monotonic() - 1000, 0.0, seconds)
+    return clock
+
+
+def test_processor_time_that_is_used_up_while_the_supervisor_sleeps(child, monkeypatch):
+    pid, _ = child
+    asleep(pid)
+    monkeypatch.setattr(held, "cpu_used", lambda _: 2.5)
+    clock = limited(pid, 2.0)
+    assert [clock.held() for _ in range(3)] == [False, False, True]  # two looks, and one more once it is known to be used up
+    assert (clock.cpu, clock.late) == (True, False)
+
+
+def test_or_while_it_has_turns_which_is_its_own_affair(child, monkeypatch):
+    pid, say = child
+    monkeypatch.setattr(held, "cpu_used", lambda _: 2.5)
+    clock = limited(pid, 2.0)
+    for _ in range(5):
+        say(b"x")
+        asleep(pid)
+        assert not clock.held()
+
+
+def test_processor_time_that_is_not_used_up(child, monkeypatch):
+    pid, _ = child
+    asleep(pid)
+    monkeypatch.setattr(held, "cpu_used", lambda _: 1.0)
+    clock = limited(pid, 1000.0)
+    assert not any(clock.held() for _ in range(5))
+    assert clock.timeout() > 1000  # what is left takes that long at the least, whoever works

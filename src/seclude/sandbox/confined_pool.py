@@ -71,7 +71,7 @@ class Answer:
 class Worker:
     """One worker, from here."""
 
-    __slots__ = ("channel", "deaf", "made", "pid", "poll", "used", "watch")
+    __slots__ = ("channel", "deaf", "made", "pid", "poll", "template", "used", "watch")
 
     def __init__(self, channel: _socket.socket, watch: _socket.socket) -> None:
         self.channel = channel
@@ -83,6 +83,7 @@ class Worker:
         self.used = False
         #: its template does not answer: the kernel may hold it, in this worker's memory or another's
         self.deaf = False
+        self.template = 0  # its pid
 
     def close(self) -> None:
         """End it: its template sees the end of the watch, and kills. Not only closed, since a fork of this process may have a copy."""
@@ -281,7 +282,8 @@ class Pool:
         worker.close()
         if worker.deaf:
             with self._lock:
-                self._stop(patience=0.0)  # with the workers that it traces, or whose parent it is
+                if worker.template == self._pid:
+                    self._stop(patience=0.0)  # with the workers that it traces, or whose parent it is
         fresh = None
         if renew:
             try:
@@ -304,6 +306,7 @@ class Pool:
             theirs.close()
             their_watch.close()
         worker = Worker(channel, watch)
+        worker.template = self._pid
         self._alive.add(worker)
         return worker
 

@@ -63,7 +63,7 @@ def execute(
     control: int = -1,
     loaded: Callable[[str], None] | None = None,
     guarded: bool = False,
-    clock: Callable[[float, float], None] | None = None,
+    clock: Callable[[float, float, float], None] | None = None,
 ) -> Result:
     """Run ``job`` to its end. ``control``: a descriptor whose end of file means that nobody waits for the result any more.
 
@@ -93,12 +93,12 @@ def execute(
 
 def _attempts(
     job: Job, path: bytes, plain: Plain, notes: list[str], control: int, loaded: Callable[[str], None] | None, guard: int,
-    clock: Callable[[float, float], None] | None,
+    clock: Callable[[float, float, float], None] | None,
 ) -> Result:  # fmt: skip
     """Start with all that can be used, and with less where that fails before anything of the target ran. ``guard`` and ``clock`` as in `Run`."""
     if clock is not None and job.limits.wall is not None:
         now = time.monotonic()
-        clock(now, now + job.limits.wall + SETUP)
+        clock(now, now + job.limits.wall + SETUP, 0.0)
     report, trace = mechanisms(job, plain, notes)
     while True:
         if not report:
@@ -127,7 +127,7 @@ class Run:
 
     def __init__(
         self, job: Job, path: bytes, plain: Plain, report: bool, trace: bool, notes: list[str], control: int,
-        loaded: Callable[[str], None] | None, guard: int, clock: Callable[[float, float], None] | None,
+        loaded: Callable[[str], None] | None, guard: int, clock: Callable[[float, float, float], None] | None,
     ) -> None:  # fmt: skip
         self.guard, self.clock = guard, clock
         self.job, self.path, self.plain, self.report, self.trace = job, path, plain, report, trace
@@ -170,8 +170,8 @@ class Run:
                         self.loaded(summary(self))
                     self._loop()
                     ended_by = self._end_tree()
-                    if self.clock is not None and (self.plan.wall is not None or self.plan.output is not None):
-                        self.clock(0.0, 0.0)  # what is left to do may wait for whoever reads our output
+                    if self.clock is not None and self.plan.limits:
+                        self.clock(0.0, 0.0, 0.0)  # what is left to do may wait for whoever reads our output
                 finally:
                     self.relay.finish(patient=self.limit != "wall")
                     if self.main and self.main_status is None:
@@ -194,8 +194,8 @@ class Run:
         if self.supervision is not None:
             self.supervision.confine()
         self.started_at = time.monotonic()
-        if self.clock is not None and self.plan.wall is not None:
-            self.clock(self.started_at, self.started_at + self.plan.wall)
+        if self.clock is not None and (self.plan.wall is not None or self.plan.cpu is not None):
+            self.clock(self.started_at, 0.0 if self.plan.wall is None else self.started_at + self.plan.wall, self.plan.cpu or 0.0)
         self.main = self.spawn.start()
         self.observer = Observer(
             self.kernel,

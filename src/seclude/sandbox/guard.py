@@ -67,10 +67,10 @@ def end_orphans(keep: frozenset[int] | set[int]) -> bool:
             return False
 
 
-def guarded(supervise: Callable[[int, Callable[[float, float], None]], Result]) -> Result:
+def guarded(supervise: Callable[[int, Callable[[float, float, float], None]], Result]) -> Result:
     """Fork; ``supervise(control, clock)`` runs in the child, and its result or error is ours. For a process with one thread.
 
-    ``clock(started, due)`` is how the child says when its time is over, and with 0.0 that nothing of the target is left (`seclude.sandbox.held.Clock.told`).
+    ``clock(started, due, cpu)`` is how the child says when its time is over, and when nothing of the target is left (`seclude.sandbox.held.Clock.told`).
 
     The child keeps blocked what is forwarded to it: what arrives when the run is over must not end it before it has answered.
     """

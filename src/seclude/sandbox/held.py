@@ -8,7 +8,8 @@ has taken the request already (fs/fuse/dev.c, request_wait_answer).
 So the supervisor's parent has a clock of its own: the guard of a command, the warden of a host. The supervisor says when its time is over, and when nothing of
 the target is left any more. `GRACE` seconds beyond its time it is looked at twice, `STILL` seconds apart: it is held if it sleeps, and has not had a turn on a
 processor in between (voluntary_ctxt_switches in proc(5)). One that is only slow, on a busy machine or with a crowd to end, has turns, and `LAST` seconds.
-The same look tells whether a supervisor is held that does not take a signal which is to end the run, or whose host has gone.
+The same look tells whether a supervisor is held that does not take a signal which is to end the run, or whose host has gone; and where processor time is limited,
+whether one is that should add it up: then it is added up here.
 
 Then the target's processes are killed, the supervisor is, and what that leaves becomes our child and is ended. No call is let through: until it is killed a
 thread waits before its call, and a listener that is closed answers ENOSYS.
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from seclude.kernel.alarm import Alarm
 
-__all__ = ["GRACE", "LAST", "MESSAGE", "STILL", "Clock", "await_end", "end"]
+__all__ = ["GRACE", "LAST", "MESSAGE", "STILL", "Clock", "await_end", "cpu_used", "end"]
 
 #: seconds beyond the limit, or after the signal, before the supervisor is looked at
 GRACE = 1.0
@@ -46,11 +47,12 @@ GRACE = 1.0
 STILL = 1.5
 #: seconds beyond the limit after which a supervisor that has turns is ended too
 LAST = 45.0
-#: what a supervisor tells a warden: its pid, since when it runs, when its time is over (0.0: nothing of the target is left), by time.monotonic()
-MESSAGE = struct.Struct("=qdd")
+#: what a supervisor tells a warden: its pid, and what `Clock.told` takes
+MESSAGE = struct.Struct("=qddd")
 
 _PATIENCE = 10.0  # seconds for killed processes to be gone
 _WALL = 0x40000000  # __WALL
+_PROCESSORS = os.cpu_count() or 1
 _FOR = {
     "process_vm_readv": "reading the target's memory",
     "pread64": "reading the target's memory",
@@ -65,7 +67,7 @@ _FOR = {
 class Clock:
     """The clock beside that of one supervisor, our child ``pid``, of which only we take the wait status. Times are those of time.monotonic()."""
 
-    __slots__ = ("_alarm", "_asked", "_due", "_look", "_over", "_seen", "pid", "signal", "started")
+    __slots__ = ("_alarm", "_asked", "_cpu", "_cpu_at", "_due", "_look", "_over", "_seen", "cpu", "pid", "signal", "started")
 
     def __init__(self, pid: int, alarm: Alarm | None = None) -> None:
         """``alarm``, taken over, continues us for a look: the terminal can stop a command's guard, and so can what stops the command itself."""
@@ -76,17 +78,24 @@ class Clock:
         self.signal = 0
         self._due: float | None = None  # the limit "wall" is reached
         self._asked: float | None = None  # it was to end
+        self._cpu = self._cpu_at = 0.0  # the limit "cpu", and when it can be reached
+        #: the limit "cpu" was
+        self.cpu = False
         self._look: float | None = None
         self._seen: object = None
         self._over = False
 
-    def told(self, started: float, due: float) -> None:
-        """What the supervisor says: since when the run lasts, and when its limit is reached; or, with 0.0, that nothing of the target is left."""
-        self._over = not due
+    def told(self, started: float, due: float, cpu: float) -> None:
+        """What the supervisor says: since when the run lasts (0.0: nothing of the target is left), when its limit ``wall`` is reached (0.0: it has none), and how many
+        seconds the limit ``cpu`` is (0.0: none).
+        """  # fmt: skip
+        self._over = not started
         if self._over:
             self._due = self._asked = None
+            self._cpu = 0.0
         else:
-            self.started, self._due = started, due
+            self.started, self._due, self._cpu = started, due or None, cpu
+            self._cpu_at = started + cpu / _PROCESSORS
         self._plan()
 
     def asked(self, signal: int = 0) -> None:
@@ -101,7 +110,7 @@ class Clock:
             self._plan()
 
     def _plan(self) -> None:
-        times = [at for at in (self._due, self._asked) if at is not None]
+        times = [at for at in (self._due, self._asked, self._cpu_at if self._cpu else None) if at is not None]
         self._look, self._seen = (min(times) + GRACE, None) if times else (None, None)
         if self._alarm is not None:
             self._alarm.set(self._look, STILL)
@@ -128,13 +137,15 @@ class Clock:
         status = proc.status(self.pid)
         if self.signal and status is not None and not (status.number("ShdPnd", 16) or 0) >> self.signal - 1 & 1:
             self._asked, self.signal = None, 0  # it has taken it
-        if self._asked is None and not self.late:
+        if self._asked is None and not self.late and not (self._cpu and now >= self._cpu_at):
             self._plan()
             return False
         seen = _turns(self.pid)
         if self._over and status is not None and status.state != "Z":
             self._look = now + STILL  # it passes on output, however slowly that is read
             return False
+        if self._asked is None and not self.late:
+            return self._spent(seen, now)
         if seen is not None and seen == self._seen:
             return True
         since = min(at for at in (self._due, self._asked) if at is not None and at <= now)
@@ -142,6 +153,29 @@ class Clock:
             return True
         self._seen, self._look = seen, now + STILL
         return False
+
+    def _spent(self, seen: object, now: float) -> bool:
+        """Whether the supervisor is held and its run has used up its processor time. One that is not held sees to that itself."""
+        same = seen is not None and seen == self._seen
+        self._seen, self._look = seen, now + STILL
+        if not same:
+            self.cpu = False
+            return False
+        left = self._cpu - cpu_used(self.pid)
+        if left > 0:
+            self.cpu = False
+            self._cpu_at = now + left / _PROCESSORS
+            self._plan()
+            return False
+        # It may have been about to look. If it was not, it is where it was, once more.
+        before, self.cpu = self.cpu, True
+        return before
+
+
+def cpu_used(pid: int) -> float:
+    """Seconds of everything beneath a supervisor, and of what that has waited for; as the run's cgroup counts, where it has one."""
+    counted = [used for used in (group.cpu() for group in cgroup.made_by(pid)) if used is not None]
+    return counted[0] if counted else sum(proc.cpu_seconds(one) or 0.0 for one in _beneath(pid))
 
 
 def _turns(pid: int, thread: int | None = None) -> tuple[str, ...] | None:
@@ -160,7 +194,7 @@ def end(clock: Clock, keep: Collection[int]) -> Result:
     where = _where(pid)
     groups = cgroup.made_by(pid)
     beneath = _beneath(pid)
-    result.cpu = sum(proc.cpu_seconds(one) or 0.0 for one in beneath)
+    result.cpu = cpu_used(pid)
     for group in groups:
         group.kill()
     _kill(pid, beneath)
@@ -169,7 +203,7 @@ def end(clock: Clock, keep: Collection[int]) -> Result:
     left = "" if (end_orphans(set(keep)) if gone else _end_beneath(pid)) else "some could not be killed"
     for group in groups:
         usage = group.usage()
-        result.cpu = result.cpu if usage.cpu is None else usage.cpu
+        result.cpu = max(result.cpu, usage.cpu or 0.0)
         result.memory = usage.memory_peak or result.memory
         if not group.remove():
             group.kill()
@@ -180,6 +214,9 @@ def end(clock: Clock, keep: Collection[int]) -> Result:
     if late:
         result.limit, result.code, result.bound_by = "wall", 124, {"wall": "guard"}
         why = "the time was over"
+    elif clock.cpu:
+        result.limit, result.code, result.bound_by = "cpu", 128 + csignal.SIGKILL, {"cpu": "guard"}
+        why = "the processor time was used up"
     else:
         result.code = 128 + (clock.signal or csignal.SIGKILL)
         why = f"signal {clock.signal} was to end it" if clock.signal else "nobody waited for it any more"

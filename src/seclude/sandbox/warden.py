@@ -125,9 +125,9 @@ def _hear(clocks: int, supervisors: dict[int, _Supervisor]) -> None:
         except BlockingIOError:
             return
         for at in range(0, len(said), size):
-            pid, started, due = held.MESSAGE.unpack_from(said, at)
+            pid, *times = held.MESSAGE.unpack_from(said, at)
             if pid in supervisors:
-                supervisors[pid].clock.told(started, due)
+                supervisors[pid].clock.told(*times)
 
 
 def _end(pid: int, supervisors: dict[int, _Supervisor], poll: select.poll) -> None:
@@ -217,8 +217,8 @@ def _begin(
         os._exit(code)
 
 
-def _tell(clocks: int, started: float, due: float) -> None:
+def _tell(clocks: int, *times: float) -> None:
     try:
-        os.write(clocks, held.MESSAGE.pack(os.getpid(), started, due))
+        os.write(clocks, held.MESSAGE.pack(os.getpid(), *times))
     except OSError:  # the warden is gone, or does not listen: then our own clock has to do
         return
