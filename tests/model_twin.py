@@ -131,6 +131,7 @@ class Twin:
         self.tracer = self.kernel.process("tracer", privileged=True)
         self._new(task)
         self.children = []
+        self.traced_children = []
         self.listeners = {}
         return self
 
@@ -140,10 +141,15 @@ class Twin:
                 os.close(real)
         for fd in (*self.to, *self.back):
             os.close(fd)
-        for child in self.children:
+        processes = [child.tid for child in self.traced_children if not child.is_thread]
+        for child in (*self.children, *processes):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, 9)
         self.main.kill()
+        for child in self.traced_children:  # theirs is a tracer to be told, threads' too: their process is not over before
+            with contextlib.suppress(ChildProcessError):
+                while os.WIFSTOPPED(os.waitpid(child.tid, _ANY_THREAD)[1]):
+                    pass
         self.main.wait()
 
     def _new(self, task):
@@ -189,6 +195,28 @@ class Twin:
         assert value > 0
         self.children.append(value)
         return self._new(task)
+
+    def born(self, actor, thread=False, vfork=False):
+        """A child or a thread of an actor whose tracer is told of it: nobody has said anything yet, and the new one's number is in its maker's stop."""
+        assert not (thread and vfork)
+        task = self.kernel.clone_thread(actor.task) if thread else self.kernel.fork(actor.task, vfork=vfork)
+        actor.send(_THREAD if thread else _FORK, args=(len(self.actors), int(vfork)))
+        child = Actor(self, task, len(self.actors))
+        self.actors.append(child)
+        return child
+
+    def told_of(self, maker, child):
+        """The maker's stop for its child: its message is the child's number."""
+        assert maker.task.stop is not None
+        child.tid = ptrace.event_message(maker.tid)
+        self.traced_children.append(child)
+        return self.same("its message", self.who(maker.task.stop.message, False), self.who(child.tid, True))
+
+    def greeted(self, maker, child, status=None):
+        """The maker's call returns, with the child's number, and the child says its own."""
+        value = maker.receive()[0]
+        assert status is not None or value == (0 if child.task.process is maker.task.process else child.tid)
+        assert child.receive()[0] == child.tid
 
     def sigaction(self, actor, signal, how):
         self.kernel.sigaction(actor.task, signal, how)

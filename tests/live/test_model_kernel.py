@@ -11,6 +11,7 @@ from model_support import ALLOW, always, of
 from model_twin import Twin
 from seclude.bpf import codes
 from seclude.bpf.program import Program
+from seclude.kernel.ptrace import event_message
 from seclude.model import uapi
 from seclude.model.filter import Fprog
 from seclude.model.uapi import FAULT
@@ -500,3 +501,81 @@ def test_filters_are_read_back_and_suspended(twin, traced):
     twin.woken(traced)
     # Suspended: even what is killed otherwise is made.
     assert twin.call(traced, 39) == ("actor", 0)
+
+
+# --- children of tracees
+
+
+BIRTH = uapi.PTRACE_O_TRACESECCOMP | uapi.PTRACE_O_TRACEFORK | uapi.PTRACE_O_TRACECLONE
+BEGUN = uapi.PTRACE_EVENT_STOP << 16 | uapi.SIGTRAP << 8 | 0x7F
+
+
+@pytest.mark.parametrize("thread", [False, True], ids=["fork", "clone"])
+def test_what_a_tracee_makes_is_traced_from_its_first_instruction_on(twin, traced, thread):
+    event = uapi.PTRACE_EVENT_CLONE if thread else uapi.PTRACE_EVENT_FORK
+    assert twin.seize(traced, BIRTH) == 0
+    child = twin.born(traced, thread)
+    assert twin.stop(traced) == event << 16 | uapi.SIGTRAP << 8 | 0x7F
+    assert twin.told_of(traced, child) == ("actor", 1)
+    assert twin.stop(child) == BEGUN
+    twin.status(child)
+    for actor in (child, traced):
+        twin.resume(actor)
+    twin.greeted(traced, child)
+    # Its tracer's options are its own as well: the call that its filter traces stops it.
+    twin.call(child, GETPPID)
+    assert twin.stop(child) == STOP
+    assert twin.message(child) == 0x1234
+    twin.skip(child, 7)
+    twin.resume(child)
+    assert twin.woken(child) == 7
+    # And so on: what it makes itself.
+    third = twin.born(child, thread)
+    assert twin.stop(child) == event << 16 | uapi.SIGTRAP << 8 | 0x7F
+    assert twin.told_of(child, third) == ("actor", 2)
+    assert twin.stop(third) == BEGUN
+    for actor in (third, child):
+        twin.resume(actor)
+    twin.greeted(child, third)
+
+
+@pytest.mark.parametrize("thread", [False, True], ids=["fork", "clone"])
+def test_without_the_option_a_tracees_child_has_no_tracer(twin, traced, thread):
+    """And then what its filter would have traced is not made."""
+    other = uapi.PTRACE_O_TRACEFORK if thread else uapi.PTRACE_O_TRACECLONE
+    assert twin.seize(traced, uapi.PTRACE_O_TRACESECCOMP | uapi.PTRACE_O_TRACEVFORK | other) == 0
+    child = twin.thread(traced) if thread else twin.fork(traced)
+    assert twin.call(child, GETPPID) == -uapi.ENOSYS
+
+
+def test_a_tracer_that_suspends_filters_suspends_them_for_what_the_tracee_makes(twin, traced):
+    assert twin.seize(traced, BIRTH | uapi.PTRACE_O_SUSPEND_SECCOMP) == 0
+    child = twin.born(traced)
+    twin.stop(traced)
+    twin.told_of(traced, child)
+    assert twin.stop(child) == BEGUN
+    for actor in (child, traced):
+        twin.resume(actor)
+    twin.greeted(traced, child)
+    assert twin.call(child, GETUID) == 0, "ERRNO(77), were it not suspended"
+
+
+def test_a_vfork_is_another_event_and_its_end_one_more(twin, traced):
+    assert twin.seize(traced, BIRTH | uapi.PTRACE_O_TRACEVFORK | uapi.PTRACE_O_TRACEVFORKDONE) == 0
+    child = twin.born(traced, vfork=True)
+    assert twin.stop(traced) == uapi.PTRACE_EVENT_VFORK << 16 | uapi.SIGTRAP << 8 | 0x7F
+    twin.told_of(traced, child)
+    assert twin.stop(child) == BEGUN
+    twin.resume(traced)
+    assert child.task.process.vfork_maker is traced.task, "it waits for its child's exec or end"
+    twin.resume(child)
+    assert child.receive()[0] == child.tid
+    twin.exit(child, 3, group=True)
+    assert twin.stop(traced) == uapi.PTRACE_EVENT_VFORK_DONE << 16 | uapi.SIGTRAP << 8 | 0x7F
+    assert twin.who(traced.task.stop.message, False) == twin.who(event_message(traced.tid), True) == ("actor", 1)
+    assert twin.stop(child) == 3 << 8
+    twin.resume(traced)
+    # Now that the tracer has waited for the child, whose maker is told; that is a signal, and seen as one.
+    assert twin.stop(traced) == uapi.SIGCHLD << 8 | 0x7F
+    twin.resume(traced)
+    assert traced.receive()[0] == child.tid

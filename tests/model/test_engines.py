@@ -130,7 +130,7 @@ TRACE = codes.SECCOMP_RET_TRACE | 7
 OPTIONS = uapi.PTRACE_O_TRACESECCOMP | uapi.PTRACE_O_TRACEEXIT | uapi.PTRACE_O_EXITKILL | uapi.PTRACE_O_TRACESYSGOOD
 
 
-def traced(function, *others, may=(Allow, Deny), policy=None, calls=("mkdir",)):
+def traced(function, *others, may=(Allow, Deny), policy=None, calls=("mkdir",), options=OPTIONS):
     """A call that the ptrace engine decides, inside its observer."""
     s = Scenario()
     tracer = s.kernel.process("tracer")
@@ -139,7 +139,7 @@ def traced(function, *others, may=(Allow, Deny), policy=None, calls=("mkdir",)):
     s.kernel.sigaction(target, uapi.SIGUSR1, "restart")
     program = policy or of(TRACE, *calls)
     s.load(target, program)
-    assert s.kernel.seize(tracer, target, OPTIONS) == 0
+    assert s.kernel.seize(tracer, target, options) == 0
     kernel = Modelled(s, tracer)
     record = Record()
     one = Handler(function, calls, may)
@@ -179,6 +179,44 @@ def test_the_ptrace_engine_survives_a_target_killed_at_any_moment():
     assert set(found.outcomes) <= {("never made", 0), ("gone", 0), ("gone", 1)}
     assert ("gone", 1) in found.outcomes
     assert found.orders > 20
+
+
+class Born:
+    """A step of a child that is there once the step before was taken."""
+
+    def __init__(self, s, maker, call):
+        self._begin = lambda: s.kernel.syscall(self.task, call, 0x7000, 0o755)
+        self._maker = maker
+        self.children = []
+
+    @property
+    def task(self):
+        return self.children[0] if self.children else self._maker
+
+    def begin(self):
+        return self._begin()
+
+
+@pytest.mark.parametrize("thread", [False, True], ids=["fork", "clone"])
+def test_what_a_target_makes_is_attended_from_its_first_call_on_in_every_order(thread):
+    """Whichever the tracer hears of first: that a task was made, or that one has stopped which it never heard of."""
+
+    def build(*others):
+        s = traced(
+            lambda call: Deny("EACCES"), *others, calls=("mkdir",), options=OPTIONS | uapi.PTRACE_O_TRACEFORK | uapi.PTRACE_O_TRACECLONE
+        )
+        (actor, *_), target = s.actors, s.kernel.tasks[1]
+        child = Born(s, target, "mkdir")
+
+        def begin():
+            child.children.append((s.kernel.clone_thread if thread else s.kernel.fork)(target, "child"))
+
+        actor.steps = (Step(begin, target), child)
+        return s
+
+    assert outcomes(build) == {(-uapi.EACCES, 1)}
+    found = set(sample(lambda: build(signalled(uapi.SIGKILL)), 300).outcomes)
+    assert found <= {(-uapi.EACCES, 1), ("never made", 0), ("gone", 0), ("gone", 1)}, "killed at any moment, and nobody is left waiting"
 
 
 def test_a_rewritten_call_is_judged_again():

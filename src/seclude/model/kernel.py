@@ -35,6 +35,7 @@ from seclude.model.task import (
     copy_process,
     do_exit,
     do_group_exit,
+    do_notify_parent,
     release_task,
     task_pid_vnr,
 )
@@ -43,6 +44,10 @@ from seclude.model.uapi import (
     EBADF,
     EINVAL,
     ERESTARTSYS,
+    PTRACE_EVENT_CLONE,
+    PTRACE_EVENT_FORK,
+    PTRACE_EVENT_VFORK,
+    PTRACE_EVENT_VFORK_DONE,
 )
 from seclude.model.versions import NEWEST, Version
 
@@ -130,19 +135,38 @@ class KernelModel:
         self.tasks.append(task)
         return task
 
-    def fork(self, parent: Task, comm: str = "", *, new_pid_namespace: bool = False) -> Task:
-        """fork(2): the new process's only task. (The call itself is taken as allowed.)"""
-        child = copy_process(self, parent, new_pid_namespace=new_pid_namespace)
-        child.comm = comm or parent.comm
-        self.rest()
-        return child
+    def fork(self, parent: Task, comm: str = "", *, new_pid_namespace: bool = False, vfork: bool = False) -> Task:
+        """fork(2), or with ``vfork`` clone(2) with CLONE_VFORK: the new process's only task. (The call itself is taken as allowed.)"""
+        return self._kernel_clone(parent, comm, PTRACE_EVENT_VFORK if vfork else PTRACE_EVENT_FORK, new_pid_namespace=new_pid_namespace)
 
     def clone_thread(self, parent: Task, comm: str = "") -> Task:
         """clone(2) with CLONE_THREAD: a new thread of the same process."""
-        child = copy_process(self, parent, thread=True)
+        return self._kernel_clone(parent, comm, PTRACE_EVENT_CLONE)
+
+    def _kernel_clone(self, parent: Task, comm: str, event: int, *, new_pid_namespace: bool = False) -> Task:
+        traced, vfork = ptrace.ptrace_event_enabled(parent, event), event == PTRACE_EVENT_VFORK
+        if (traced or vfork) and parent.activity is not None:  # it is to stop or to wait
+            raise UsageError(f"task {parent.tid} is in a call already: {parent.activity!r}")
+        child = copy_process(self, parent, thread=event == PTRACE_EVENT_CLONE, new_pid_namespace=new_pid_namespace)
         child.comm = comm or parent.comm
+        if vfork:
+            child.process.vfork_maker = parent
+        if traced:
+            ptrace.ptrace_init_task(parent, child)
+            self._start(Activity(child, "begins", ptrace.begin_traced(self, child)))
+        if traced or vfork:
+            self._start(Activity(parent, "makes a task", self._made(parent, child, event, traced=traced)))
         self.rest()
         return child
+
+    def _made(self, parent: Task, child: Task, event: int, *, traced: bool) -> Steps[None]:
+        """What a maker still does in its call once the child is there."""
+        if traced:
+            yield from ptrace.ptrace_event_pid(self, parent, event, child)
+        if event == PTRACE_EVENT_VFORK:
+            yield Sleep("its child's exec or end", lambda: child.process.vfork_maker is None, killable=True)
+            if child.process.vfork_maker is None and ptrace.ptrace_event_enabled(parent, PTRACE_EVENT_VFORK_DONE):
+                yield from ptrace.ptrace_event_pid(self, parent, PTRACE_EVENT_VFORK_DONE, child)
 
     def execve(self, task: Task, comm: str = "") -> None:
         """execve(2) of a program without set-user-ID."""
@@ -185,10 +209,19 @@ class KernelModel:
             if status is not None:
                 number = task_pid_vnr(task, parent)
                 if not peek:
-                    self.release(task)
+                    self._reap(parent, task)
                     self.rest()
                 return number, status
         return None if anyone else (0, 0)
+
+    def _reap(self, waiter: Task, task: Task) -> None:
+        """An ended task was waited for. A process whose waiter was only its tracer is left for its parent, who is told now."""
+        real = task.process.parent
+        if task.is_leader and task.tracer is waiter and real is not None and real is not waiter.process and not real.zombie:
+            task.tracer = None
+            do_notify_parent(self, task.process)
+        else:
+            self.release(task)
 
     def release(self, task: Task) -> None:
         """Reap an ended task."""

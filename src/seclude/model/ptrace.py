@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from seclude.bpf.codes import SECCOMP_FILTER_FLAG_LOG, SECCOMP_MODE_DISABLED, SECCOMP_MODE_FILTER
 from seclude.model.calls import Sleep
-from seclude.model.task import Siginfo
+from seclude.model.task import Siginfo, do_notify_parent, task_pid_vnr
 from seclude.model.uapi import (
     EACCES,
     EINVAL,
@@ -15,14 +15,23 @@ from seclude.model.uapi import (
     ENOENT,
     EPERM,
     ESRCH,
+    PTRACE_EVENT_CLONE,
     PTRACE_EVENT_EXIT,
+    PTRACE_EVENT_FORK,
     PTRACE_EVENT_SECCOMP,
+    PTRACE_EVENT_STOP,
+    PTRACE_EVENT_VFORK,
+    PTRACE_EVENT_VFORK_DONE,
     PTRACE_O_EXITKILL,
     PTRACE_O_MASK,
     PTRACE_O_SUSPEND_SECCOMP,
+    PTRACE_O_TRACECLONE,
     PTRACE_O_TRACEEXIT,
+    PTRACE_O_TRACEFORK,
     PTRACE_O_TRACESECCOMP,
     PTRACE_O_TRACESYSGOOD,
+    PTRACE_O_TRACEVFORK,
+    PTRACE_O_TRACEVFORKDONE,
     SIGKILL,
     SIGTRAP,
 )
@@ -39,10 +48,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Stop",
+    "begin_traced",
     "detach",
     "exit_ptrace",
     "ptrace_event",
     "ptrace_event_enabled",
+    "ptrace_event_pid",
+    "ptrace_init_task",
     "ptrace_report_syscall",
     "ptrace_signal",
     "resume",
@@ -53,7 +65,14 @@ __all__ = [
     "set_options",
 ]
 
-_ENABLED_BY = {PTRACE_EVENT_SECCOMP: PTRACE_O_TRACESECCOMP, PTRACE_EVENT_EXIT: PTRACE_O_TRACEEXIT}
+_ENABLED_BY = {
+    PTRACE_EVENT_FORK: PTRACE_O_TRACEFORK,
+    PTRACE_EVENT_VFORK: PTRACE_O_TRACEVFORK,
+    PTRACE_EVENT_CLONE: PTRACE_O_TRACECLONE,
+    PTRACE_EVENT_VFORK_DONE: PTRACE_O_TRACEVFORKDONE,
+    PTRACE_EVENT_SECCOMP: PTRACE_O_TRACESECCOMP,
+    PTRACE_EVENT_EXIT: PTRACE_O_TRACEEXIT,
+}
 #: sizeof struct seccomp_metadata, and of its first field
 _METADATA, _FILTER_OFF = 16, 8
 
@@ -95,6 +114,23 @@ def ptrace_event_enabled(task: Task, event: int) -> bool:
 def ptrace_event(kernel: KernelModel, task: Task, event: int, message: int) -> Steps[None]:
     """An event's stop."""
     yield from ptrace_stop(kernel, task, Stop(SIGTRAP, event, message))
+
+
+def ptrace_event_pid(kernel: KernelModel, task: Task, event: int, other: Task) -> Steps[None]:
+    """An event that is about another task: its message is the number that the tracer sees it by."""
+    assert task.tracer is not None
+    yield from ptrace_event(kernel, task, event, task_pid_vnr(other, task.tracer))
+
+
+def ptrace_init_task(maker: Task, child: Task) -> None:
+    """A child that its maker's tracer is told of has that tracer too, with the same options."""
+    child.tracer = maker.tracer
+    child.ptrace_options = maker.ptrace_options
+
+
+def begin_traced(kernel: KernelModel, child: Task) -> Steps[None]:
+    """The stop of a child that is traced from its birth, before anything of it runs (JOBCTL_TRAP_STOP, as its maker was seized)."""
+    yield from ptrace_stop(kernel, child, Stop(SIGTRAP, PTRACE_EVENT_STOP))
 
 
 def ptrace_signal(kernel: KernelModel, task: Task, info: Siginfo) -> Steps[Siginfo]:
@@ -208,6 +244,9 @@ def exit_ptrace(kernel: KernelModel, tracer: Task) -> None:
             _unlink(tracee)
             if tracee.exited and not tracee.is_leader:
                 kernel.release(tracee)
+            elif tracee.exited:
+                if tracee.process.zombie:
+                    do_notify_parent(kernel, tracee.process)
             elif kill:
                 kernel.send_signal(tracee, Siginfo(SIGKILL))
             elif tracee.stop is not None:

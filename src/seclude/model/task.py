@@ -43,6 +43,7 @@ __all__ = [
     "begin_new_exec",
     "copy_process",
     "do_exit",
+    "do_notify_parent",
     "release_task",
     "task_pid_vnr",
 ]
@@ -106,6 +107,7 @@ class Process:
         "parent",
         "reaped",
         "threads",
+        "vfork_maker",
     )
 
     def __init__(self, files: Files, namespace: PidNamespace, parent: Process | None) -> None:
@@ -124,6 +126,8 @@ class Process:
         self.reaped = False
         #: address → bytes, for whoever reads a target's memory
         self.memory: dict[int, bytes] = {}
+        #: the task that waits for this process's exec or end (CLONE_VFORK); None where none does, or does any more
+        self.vfork_maker: Task | None = None
 
     @property
     def zombie(self) -> bool:
@@ -282,6 +286,7 @@ def begin_new_exec(kernel: KernelModel, task: Task, comm: str = "") -> None:
         if cloexec:
             del process.files.table[fd]
             kernel.fput(file)
+    process.vfork_maker = None
     task.dispatch = None
     task.comm = comm or task.comm
 
@@ -328,6 +333,8 @@ def _leave(kernel: KernelModel, task: Task, code: int) -> None:
         for fd, (file, _) in list(process.files.table.items()):
             del process.files.table[fd]
             kernel.fput(file)
+    if process.live == 0:
+        process.vfork_maker = None
     kernel.exit_ptrace(task)
     task.pending.clear()
     task.stop = None
@@ -339,7 +346,17 @@ def _leave(kernel: KernelModel, task: Task, code: int) -> None:
         for other in kernel.tasks:
             if other.process.parent is process:
                 other.process.parent = None
-    if process.zombie and process.parent is not None and not process.parent.zombie:
+        tracer = process.leader.tracer
+        if tracer is not None and tracer.process is not process.parent:
+            # Its tracer is told, and its parent once the tracer has waited for it.
+            kernel.send_signal(tracer, Siginfo(SIGCHLD))
+        else:
+            do_notify_parent(kernel, process)
+
+
+def do_notify_parent(kernel: KernelModel, process: Process) -> None:
+    """SIGCHLD for whoever made an ended process, if that still lives."""
+    if process.parent is not None and not process.parent.zombie:
         kernel.send_signal(process.parent.leader, Siginfo(SIGCHLD))
 
 
