@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from seclude.analysis.write import write
 from seclude.bpf import Program, assemble, disassemble, listing
 from seclude.cli.main import main
 from seclude.compiler import compile as build
@@ -286,10 +287,37 @@ def test_native_can_be_another_machine(place, capsys):
 def test_from_forces_a_reading(place, capsys):
     assert said(capsys, "prove", "--from", "policy", "--from", "raw", "a.seclude", "a.bpf").startswith("proven")
     assert "not UTF-8" in said(capsys, "prove", "--from", "policy", "a.seclude", "a.bpf", code=125)
-    assert "whole number" in said(capsys, "prove", "--from", "raw", "a.seclude", "a.bpf", code=125)
+    assert "no seccomp filter" in said(capsys, "prove", "--from", "raw", "a.seclude", "a.bpf", code=125)
     assert "2 times for 3" in said(capsys, "fuse", "--from", "raw", "--from", "raw", "a", "b", "c", "-o", "x", code=125)
     assert "one of policy, raw" in said(capsys, "diff", "--from", "elf", "a.seclude", "a.bpf", code=125)
     assert "no line of it is an instruction" in said(capsys, "diff", "--from", "listing", "a.seclude", "a.seclude", code=125)
+
+
+@pytest.mark.parametrize("form", ["raw", "hex", "string", "c", "python", "asm", "listing", "ddd"])
+def test_every_form_of_a_filter_is_read(place, capsys, form):
+    program = assemble_file(place / "a.bpf")
+    if form == "ddd":
+        written = f"{len(program)}\n" + "".join(f"{code} {jt} {jf} {k}\n" for code, jt, jf, k in program)
+        (place / "other").write_text(written)
+    else:
+        (place / "other").write_bytes(write(program, form))
+    assert said(capsys, "prove", "a.seclude", "other").startswith("proven")
+    forced = "string" if form == "python" else form
+    assert said(capsys, "prove", "--from", "policy", "--from", forced, "a.seclude", "other").startswith("proven")
+
+
+def test_c_that_looks_like_a_policy_or_assembly_is_read_as_c(place, capsys):
+    array = write(assemble_file(place / "a.bpf"), "c").decode()
+    (place / "a.c").write_text("int allow(void)\n{\n    return 0;\n}\n/*\nallow everything\n*/\n" + array)
+    assert said(capsys, "prove", "a.seclude", "a.c").startswith("proven")
+
+
+def test_assembly_includes_from_beside_itself(place, capsys):
+    (place / "parts").mkdir()
+    (place / "parts/all.asm").write_text('include "rest.asm"\n')
+    (place / "parts/rest.asm").write_text("return ALLOW\n")
+    (place / "all").write_text("default allow\nbadarch allow\nx32 allow\nunknown allow\nnegative allow\n")
+    assert said(capsys, "diff", "--from", "asm", "parts/all.asm", "parts/rest.asm").startswith("equal")
 
 
 def test_compiled_policies_are_read(place, capsys):

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from seclude.abi import Architecture
     from seclude.bpf.assembler import Assembly
 
-__all__ = ["LARGEST", "Source", "assemble_source", "read_bytes", "read_source", "source_of"]
+__all__ = ["FORMS", "LARGEST", "Source", "assemble_source", "read_bytes", "read_source", "source_of", "written"]
 
 #: bytes of a file that are read: the kernel takes 32 KiB of a program, and no text of one comes near this
 LARGEST = 4 << 20
+#: the forms that are no language
+FORMS = ("raw", "hex", "string", "c", "ddd", "listing")
 
 
 class Source(NamedTuple):
@@ -53,7 +55,7 @@ def read_bytes(name: str) -> bytes:
             with open(name, "rb") as file:
                 raw = file.read(LARGEST + 1)
     except OSError as error:
-        raise FilterError(f"{name}: {error.strerror or error}", "name a file that holds a filter, or - for stdin") from None
+        raise FilterError(f"{name}: {error.strerror or error}", "name a file that is there, or - for standard input") from None
     except ValueError as error:
         raise FilterError(f"{name!r}: {error}") from None
     if len(raw) > LARGEST:
@@ -70,23 +72,33 @@ def read_source(name: str, *, arch: Architecture | str | None = None, byteorder:
 
 def source_of(raw: bytes, name: str, *, arch: Architecture | str | None = None, byteorder: str | None = None) -> Source:
     """As `read_source`, for content that is at hand."""
+    _refuse_others(raw, _shown(name))
+    found = written(raw, name, arch=arch, byteorder=byteorder)
+    if found is not None:
+        return found
+    assembly = assemble_source(raw.decode("utf-8-sig"), name, arch=arch, byteorder=byteorder)
+    return Source(assembly.program, _shown(name), "asm", (), assembly.spans)
+
+
+def written(
+    raw: bytes, name: str, *, form: str | None = None, arch: Architecture | str | None = None, byteorder: str | None = None
+) -> Source | None:
+    """The program in one of `FORMS`, or in this one of them; None for a text of another, which may be assembly. Raises `FilterError`."""
     if byteorder not in (None, "little", "big"):
         raise UsageError(f"byte order {byteorder!r} is neither 'little' nor 'big'")
     shown = _shown(name)
-    _refuse_others(raw, shown)
-    text = _as_text(raw)
+    text = None if form == "raw" else _as_text(raw)
     if text is None:
-        return _of_bytes(raw, shown, "raw", arch, byteorder)
-    for form, reader in (("string", c_string), ("hex", hexadecimal)):
-        found = reader(text)
+        return _of_bytes(raw, shown, "raw", arch, byteorder) if form in (None, "raw") else None
+    for one, reader in (("string", c_string), ("hex", hexadecimal)):
+        found = reader(text) if form in (None, one) else None
         if found is not None:
-            return _of_bytes(found, shown, form, arch, byteorder)
-    for form, lines in (("ddd", decimal), ("listing", listed), ("c", c_array)):
-        fields = lines(text, shown)
+            return _of_bytes(found, shown, one, arch, byteorder)
+    for one, lines in (("ddd", decimal), ("listing", listed), ("c", c_array)):
+        fields = lines(text, shown) if form in (None, one) else None
         if fields is not None:
-            return _of_fields(fields, shown, form, arch, byteorder)
-    assembly = assemble_source(text, name, arch=arch, byteorder=byteorder)
-    return Source(assembly.program, shown, "asm", (), assembly.spans)
+            return _of_fields(fields, shown, one, arch, byteorder)
+    return None
 
 
 def assemble_source(text: str, name: str, *, arch: Architecture | str | None = None, byteorder: str | None = None) -> Assembly:

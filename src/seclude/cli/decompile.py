@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from seclude.cli.options import Command, Option
 from seclude.cli.output import write_out
-from seclude.cli.sources import READ_OPTIONS, read_sources
+from seclude.cli.sources import INPUTS, READ_OPTIONS, read_sources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ COMMAND = Command(
         Option("--on", "ARCH", "only what it means on this architecture; every other one is killed", many=True),
         *READ_OPTIONS,
     ),
-    epilog="""
-FILTER: a raw BPF filter, assembly or a listing of one, a compiled policy, a policy's file, a preset's name, or - (standard input)
+    epilog=f"""
+FILTER: {INPUTS}
 
 Some filters mean what the policy language has no words for: they compare two arguments, return actions that no kernel knows, or answer
 unlisted architectures in several ways. The first such clause is printed then, and nothing is written. A filter that never looks at the

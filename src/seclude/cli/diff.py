@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from seclude.cli.differences import SHOW_OPTIONS, agree, chosen, show
 from seclude.cli.options import Command
-from seclude.cli.sources import READ_OPTIONS, read_sources
+from seclude.cli.sources import INPUTS, READ_OPTIONS, read_sources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ COMMAND = Command(
     "diff A B [options]",
     "Compare what two policies or filters mean, for every call there is, and show a concrete call for each difference.",
     (*SHOW_OPTIONS, *READ_OPTIONS),
-    epilog="""
-A, B: a policy's file, a preset's name, a raw BPF filter, assembly or a listing of one, a compiled policy, or - (standard input)
+    epilog=f"""
+A, B: {INPUTS}
 
 +  B permits more than A
 -  B permits less

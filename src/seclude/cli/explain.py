@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from seclude.cli.options import Command, Option
-from seclude.cli.sources import READ_OPTIONS, read_sources, say_notes
+from seclude.cli.sources import INPUTS, READ_OPTIONS, read_sources, say_notes
 from seclude.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ COMMAND = Command(
     "explain X [CALL...] [options]",
     "Say what a policy or a filter does: every call by its answer, with the conditions in words; or every way that the named calls can go.",
     (*READ_OPTIONS, Option("--json", "", "print JSON instead")),
-    epilog="""
-X is a policy, a preset's name, a compiled policy, raw BPF, a listing or assembly text, an OCI seccomp profile, or pid:NUMBER.
+    epilog=f"""
+X is {INPUTS}.
 CALL is a name or a number, perhaps with an architecture in front: socket, x86:socketcall, 41
 
 exit codes: 0 explained, 125 an input that cannot be read, an unknown call, or usage

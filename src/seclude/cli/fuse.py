@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from seclude.cli.options import Command, Option
-from seclude.cli.sources import EMIT_OPTION, OUTPUT_OPTION, READ_OPTIONS, read_sources, require_output, usual_order, write_filter
+from seclude.cli.sources import EMIT_OPTION, INPUTS, OUTPUT_OPTION, READ_OPTIONS, read_sources, require_output, usual_order, write_filter
 from seclude.errors import UsageError
 
 TYPE_CHECKING = False
@@ -24,8 +24,8 @@ COMMAND = Command(
         Option("--optimize-for", "WHAT", "which calls are to be fast", default="blend", choices=("blend", "bitmap", "profile", "uniform")),
         *READ_OPTIONS,
     ),
-    epilog="""
-A, B, ...: a policy's file, a preset's name, a raw BPF filter, assembly or a listing of one, a compiled policy, or - (standard input)
+    epilog=f"""
+A, B, ...: {INPUTS}
 
 The order is that of loading: among filters that agree on an action, the data (an errno) of the last one counts, as in the kernel. Each stacked
 filter that runs costs a call as much as some forty instructions. The fused filter is proven equal to the stack.

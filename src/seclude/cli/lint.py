@@ -9,7 +9,7 @@ from seclude.analysis.lint import lint, severity_number, unloadable
 from seclude.analysis.lint_formats import FORMATS, as_github, as_json, as_sarif, as_text, dumped
 from seclude.analysis.lint_rules import PROFILES, RULES, SEVERITIES
 from seclude.cli.options import Command, Option
-from seclude.cli.sources import READ_OPTIONS, read_sources, say_notes
+from seclude.cli.sources import INPUTS, READ_OPTIONS, read_sources, say_notes
 from seclude.errors import FilterError, UsageError
 
 if TYPE_CHECKING:
@@ -36,9 +36,8 @@ COMMAND = Command(
         Option("--quiet, -q", "", "text: findings and witnesses only, no reasons"),
         Option("--rules", "", "list the rules and exit"),
     ),
-    epilog="""
-X is a policy, a preset's name, a compiled policy, raw BPF, a listing or assembly text, an OCI seccomp profile or a config.json
-with one, or pid:NUMBER for what a process has; what a file is, is seen from its content.
+    epilog=f"""
+X is {INPUTS}; what a file is, is seen from its content.
 
 A finding that is meant is suppressed in the policy's text, with the reason:
   # lint: ignore L29, L30(mknodat): this container builds software

@@ -6,7 +6,7 @@ import sys
 from typing import NamedTuple
 
 from seclude.cli.options import Command, Option
-from seclude.cli.sources import EMIT_OPTION, OUTPUT_OPTION, READ_OPTIONS, read_sources, require_output, usual_order, write_filter
+from seclude.cli.sources import EMIT_OPTION, INPUTS, OUTPUT_OPTION, READ_OPTIONS, read_sources, require_output, usual_order, write_filter
 from seclude.errors import BudgetError
 
 TYPE_CHECKING = False
@@ -32,8 +32,8 @@ COMMAND = Command(
         ),
         *READ_OPTIONS,
     ),
-    epilog="""
-FILTER: a raw BPF filter, assembly or a listing of one, a compiled policy, a policy's file, a preset's name, or - (standard input)
+    epilog=f"""
+FILTER: {INPUTS}
 
 A new filter is taken only if it has no more instructions, lets the kernel cache no fewer calls, and executes no more instructions on
 average over the calls of every architecture that the filter tells apart (all arguments zero, calls that the kernel caches left out).

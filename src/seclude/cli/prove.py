@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from seclude.cli.differences import SHOW_OPTIONS, agree, chosen, show
 from seclude.cli.options import Command
-from seclude.cli.sources import READ_OPTIONS, read_sources
+from seclude.cli.sources import INPUTS, READ_OPTIONS, read_sources
 from seclude.errors import UsageError
 
 TYPE_CHECKING = False
@@ -18,8 +18,8 @@ COMMAND = Command(
     "prove POLICY FILTER [options]",
     "Prove that a filter means exactly what a policy says, or show the calls for which it does not.",
     (*SHOW_OPTIONS, *READ_OPTIONS),
-    epilog="""
-POLICY, FILTER: a policy's file, a preset's name, a raw BPF filter, assembly or a listing of one, a compiled policy, or - (standard input)
+    epilog=f"""
+POLICY, FILTER: {INPUTS}
 
 The filter is executed symbolically: the proof holds for every architecture, number, argument and instruction pointer.
 

@@ -6,7 +6,7 @@ import sys
 
 from seclude.cli.options import Command, Option
 from seclude.cli.output import refuse_terminal, write_out
-from seclude.cli.sources import READ_OPTIONS, read_sources
+from seclude.cli.sources import INPUTS, READ_OPTIONS, read_sources
 from seclude.errors import UsageError
 
 TYPE_CHECKING = False
@@ -26,9 +26,8 @@ COMMAND = Command(
         Option("--output, -o", "FILE", "where to write the page ('-': standard output); default: NAME.html in the current directory"),
         *READ_OPTIONS,
     ),
-    epilog="""
-X, Y: a policy's file, a preset's name, a raw BPF filter, assembly or a listing of one, a compiled policy, an OCI profile,
-pid:NUMBER (the filters of a process), or - (standard input)
+    epilog=f"""
+X, Y: {INPUTS}
 
 The page needs the templating library of the extra 'report': pip install 'seclude[report]'
 
@@ -41,6 +40,10 @@ _KINDS = {
     "raw": "raw BPF",
     "asm": "BPF assembly",
     "listing": "listing of BPF",
+    "hex": "BPF in hexadecimal",
+    "string": "BPF as a C string",
+    "c": "BPF in C",
+    "ddd": "BPF as tcpdump -ddd prints it",
     "compiled": "compiled policy",
     "oci": "OCI seccomp profile",
     "process": "filters of a process",

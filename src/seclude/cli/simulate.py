@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from seclude.cli.options import Command, Option
+from seclude.cli.sources import INPUTS, read_sources, say_notes
 from seclude.errors import UsageError, printable
 
 TYPE_CHECKING = False
@@ -45,9 +46,9 @@ COMMAND = Command(
         Option("--byteorder", "ORDER", "the byte order of raw filters", choices=("little", "big")),
         Option("--runtime", "NAME", "whose meaning an OCI profile has", default="runc", choices=("runc", "crun")),
     ),
-    epilog="""
-POLICY, FILE: a policy's file, a preset's name, a raw BPF filter, assembly or a listing of one, an OCI profile, a compiled policy, pid:N.
-CALL and its ARGUMENTs are written as for: seclude emu
+    epilog=f"""
+POLICY, FILE: {INPUTS}.
+CALL and its ARGUMENTs are written as for 'seclude emu'.
 After them --stack takes every word up to the next option; before them, one.
 
 Nothing is loaded and nothing runs: the kernel is a model, on any operating system. --tracer skip=EPERM makes the call return -EPERM.
@@ -62,7 +63,6 @@ def main(arguments: Arguments) -> int:
     """Simulate and tell; the exit code."""
     from seclude.abi import arch as find
     from seclude.abi import native
-    from seclude.cli.sources import read_sources, say_notes
     from seclude.decision.asked import read_call
     from seclude.model.simulate import simulate
 

@@ -1,7 +1,8 @@
-"""What commands that compare filters read: a policy, a preset, BPF bytes or text, a compiled policy; and how they write filters.
+"""What commands that ask for the meaning of their inputs read: a policy, a preset, a filter in any form, a compiled policy, an OCI profile, a process; and
+how they write filters.
 
-What a file holds is seen from its content, never from its name: a compiled policy by its first bytes, BPF by bytes that the kernel would take in
-one of the two byte orders, a listing by its columns, assembly and policies by the words that their lines begin with. ``--from`` says it outright.
+What a file holds is seen from its content, never from its name: a compiled policy by its first bytes, assembly and policies by the words that their lines begin
+with, other forms of a filter as `seclude.analysis.source` sees them. ``--from`` says it outright.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from seclude.cli.options import Option
 from seclude.cli.output import refuse_terminal, write_out
 from seclude.errors import FilterError, InputError, KernelError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from seclude.bpf import Program
     from seclude.cli.options import Arguments
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EMIT_OPTION",
+    "INPUTS",
     "OUTPUT_OPTION",
     "READ_OPTIONS",
     "Source",
@@ -36,9 +38,7 @@ __all__ = [
     "write_filter",
 ]
 
-T = TypeVar("T")
-
-KINDS = ("policy", "raw", "asm", "listing", "compiled", "oci")
+KINDS = ("policy", "raw", "asm", "listing", "hex", "string", "c", "ddd", "compiled", "oci")
 READ_OPTIONS = (
     Option(
         "--from",
@@ -51,12 +51,14 @@ READ_OPTIONS = (
     Option("--byteorder", "ORDER", "the byte order of raw filters", choices=("little", "big")),
     Option("--runtime", "NAME", "whose meaning an OCI profile has", default="runc", choices=("runc", "crun")),
 )
+#: what help texts say of inputs
+INPUTS = (
+    "a policy's file, a preset's name, a filter (raw, hexadecimal, C, assembly, a listing), a compiled policy, an OCI seccomp profile or a config.json with one, "
+    "pid:NUMBER (the filters of a process), or - (standard input)"
+)
 OUTPUT_OPTION = Option("--output, -o", "FILE", "where to write the filter ('-': standard output)")
 EMIT_OPTION = Option("--emit", "FORM", "what to write", default="raw", choices=("raw", "asm", "c", "go", "rust", "json"))
 
-#: 4096 instructions are 32 KiB; text needs more
-_LARGEST = 4 << 20
-_LISTING = re.compile(r"^\s*\d+:\s+0x([0-9a-fA-F]{1,4})\s+0x([0-9a-fA-F]{1,2})\s+0x([0-9a-fA-F]{1,2})\s+0x([0-9a-fA-F]{1,8})(?:\s|$)")
 _POLICY = re.compile(
     r"\s*(?:(?:allow|log|notify|kill|kill_thread|kill_process|default|arch|badarch|x32|unknown|negative|tables|include|on)\s+[^=\s]"
     r"|(?:errno|trap|trace)\s*\(|(?:trap|trace)\s+[^=\s])"
@@ -64,6 +66,10 @@ _POLICY = re.compile(
 _ASSEMBLY = re.compile(
     r"\s*(?:\.(?:arch|byteorder|insn)\b|return\b|ret\b|goto\b|jmp\b|if\s*\(|[AX]\s*[-+*/%&|^<>]*=|mem\[|\w+:\s*(?:$|#)|A\s*[!=<>&])"
 )
+
+
+#: a line of a listing or of C, between which others may look like a policy or assembly
+_WRITTEN = re.compile(r"^\s*\d+:?\s+0x[0-9A-Fa-f]+\s+0x|^[^#\n]*\b(?:struct\s+sock_filter|BPF_(?:STMT|JUMP)\s*\()", re.MULTILINE)
 
 
 class Source(NamedTuple):
@@ -147,26 +153,29 @@ def _read(name: str, kind: str | None, native: str | None, byteorder: str | None
 
             return _of_policy(name, parse(raw, name, native=native))
         case "compiled":
+            from seclude.bpf import Program
             from seclude.compiler.artifact import Artifact
 
             artifact = Artifact.from_bytes(raw)
-            return _of_program(name, kind, artifact.plain, artifact.byteorder)
-        case "raw":
-            return _of_program(name, kind, raw, byteorder)
-    from seclude.bpf import Program, check
-    from seclude.bpf.assembler import assemble
-    from seclude.decision import from_program
+            return _of_program(name, kind, Program.from_bytes(artifact.plain, artifact.byteorder))
+        case "asm":
+            from seclude.analysis.source import assemble_source
 
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError as error:
-        raise FilterError(f"{name}: not a text: byte {error.start} is not UTF-8") from None
-    if kind == "asm":
-        program = assemble(text, file=name, arch=native, byteorder=byteorder)
-    else:
-        program = Program(_listed(name, text), byteorder or sys.byteorder)
-    _checked(name, lambda: check(program))
-    return Source(name, kind, from_program(program), None, program, program.byteorder)
+            try:
+                text = raw.decode("utf-8-sig")
+            except UnicodeDecodeError as error:
+                raise FilterError(f"{name}: not a text: byte {error.start} is not UTF-8") from None
+            return _of_program(name, kind, assemble_source(text, name, arch=native, byteorder=byteorder).program)
+    from seclude.analysis.source import written
+
+    source = written(raw, name, form=kind or None, arch=native, byteorder=byteorder)
+    if source is None and kind:
+        raise FilterError(f"{name}: no line of it is an instruction", f"leave out --from {kind}, and it is seen what it is")
+    if source is None:
+        raise InputError(f"{name}: neither a policy nor a filter", f"say what it is: --from {' | '.join(KINDS)}")
+    if source.left:
+        raise FilterError(f"{name}: not a whole number of instructions: {source.notes[-1]}")
+    return _of_program(name, source.form, source.program)
 
 
 def _of_process(name: str) -> Source:
@@ -200,31 +209,23 @@ def _of_policy(name: str, policy: Policy) -> Source:
     return Source(name, "policy", from_policy(policy), policy, None, policy.architectures[0].byteorder)
 
 
-def _of_program(name: str, kind: str, raw: bytes, byteorder: str | None) -> Source:
-    from seclude.bpf import Program, check
+def _of_program(name: str, kind: str, program: Program) -> Source:
+    from seclude.bpf import check
     from seclude.decision import from_program
 
-    order = byteorder or _order(raw) or sys.byteorder
-    program: Program = _checked(name, lambda: Program.from_bytes(raw, order))
-    _checked(name, lambda: check(program))
-    return Source(name, kind, from_program(program), None, program, order)
-
-
-def _checked(name: str, make: Callable[[], T]) -> T:
-    """What ``make`` returns; its fault names the file."""
     try:
-        return make()
+        check(program)
     except FilterError as error:
         raise FilterError(f"{name}: {error}") from None
+    return Source(name, kind, from_program(program), None, program, program.byteorder)
 
 
 def _bytes(name: str) -> bytes:
+    from seclude.analysis.source import read_bytes
+
     try:
-        if name == "-":
-            raw = sys.stdin.buffer.read(_LARGEST + 1)
-        else:
-            with open(name, "rb") as file:
-                raw = file.read(_LARGEST + 1)
+        if name != "-":
+            os.stat(name)
     except FileNotFoundError:
         from seclude.errors import nearest
         from seclude.policy import PRESETS
@@ -232,68 +233,33 @@ def _bytes(name: str) -> bytes:
         guess = nearest(name, PRESETS)
         hint = f"; did you mean the preset {guess!r}?" if guess else ""
         raise InputError(f"{name}: no such file, and no preset of that name{hint}", f"presets: {', '.join(PRESETS)}") from None
-    except OSError as error:
-        raise InputError(f"{name}: {error.strerror or error}") from None
-    except ValueError as error:
-        raise InputError(f"{name!r}: {error}") from None
-    if len(raw) > _LARGEST:
-        raise InputError(f"{name}: larger than {_LARGEST >> 20} MiB", "a filter has at most 4096 instructions, 32 KiB")
-    return raw
+    except (OSError, ValueError):
+        pass  # to read it says why
+    return read_bytes(name)
 
 
 def _kind(name: str, raw: bytes) -> str:
+    """What a content is: compiled, policy or asm; "" for what its form tells."""
     from seclude.compiler.artifact import MAGIC
 
     if raw.startswith(MAGIC):
         return "compiled"
     if not raw:
         raise InputError(f"{name}: the file is empty")
-    if _order(raw) is not None:
-        return "raw"
     try:
-        text = raw.decode()
+        text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        # Not text, and no kernel would take it: the reader of filters says what is wrong with it.
-        return "raw"
-    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    if any(_LISTING.match(line) for line in lines):
-        return "listing"
-    for line in lines:
+        return ""
+    if "\0" in text or _WRITTEN.search(text):
+        return ""
+    for line in text.splitlines():
+        if line.lstrip().startswith("#"):
+            continue
         if _ASSEMBLY.match(line):
             return "asm"
         if _POLICY.match(line):
             return "policy"
-    raise InputError(f"{name}: neither a policy nor a filter", f"say what it is: --from {' | '.join(KINDS)}")
-
-
-def _order(raw: bytes) -> str | None:
-    """The byte order in which these bytes are a filter that the kernel would take, this machine's first; None where they are none."""
-    from seclude.bpf import Program, check
-
-    if len(raw) % 8 or not raw:
-        return None
-    for order in (sys.byteorder, "big" if sys.byteorder == "little" else "little"):
-        try:
-            check(Program.from_bytes(raw, order))
-        except FilterError:
-            continue
-        return order
-    return None
-
-
-def _listed(name: str, text: str) -> list[tuple[int, int, int, int]]:
-    """The instructions of a listing: a number and four hexadecimal fields a line; other lines are headings."""
-    out = []
-    for line in text.splitlines():
-        match = _LISTING.match(line)
-        if match:
-            code, jt, jf, k = (int(field, 16) for field in match.groups())
-            out.append((code, jt, jf, k))
-    if not out:
-        raise FilterError(f"{name}: no line of it is an instruction", "a line reads:  0000: 0x20 0x00 0x00 0x00000004")
-    return out
+    return ""
 
 
 def usual_order(decision: Decision) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from seclude.cli.differences import SHOW_OPTIONS, agree, chosen, show
 from seclude.cli.options import Command, Option
-from seclude.cli.sources import READ_OPTIONS, read_sources
+from seclude.cli.sources import INPUTS, READ_OPTIONS, read_sources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ COMMAND = Command(
         *SHOW_OPTIONS,
         *READ_OPTIONS,
     ),
-    epilog="""
-A, B: a policy's file, a preset's name, a raw BPF filter, assembly or a listing of one, a compiled policy, or - (standard input)
+    epilog=f"""
+A, B: {INPUTS}
 
 Actions fall into classes: deny (kill, trap, errno) < undecided (notify, trace) < permit (log, allow). A is within B if no call gets a higher
 class from A than from B. With --strict A's action must come before B's in the kernel's order (kill_process, kill_thread, trap, errno, notify,
