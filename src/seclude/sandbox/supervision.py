@@ -177,11 +177,11 @@ class Supervision:
                 return True
         return False
 
-    def settle(self) -> None:
-        """Have told what threads have answered up to now."""
+    def settle(self, tid: int) -> None:
+        """Have told what threads have answered the thread ``tid`` up to now."""
         for one in (self._attendant, self._inquirer):
-            if one is not None and one.telling:
-                one.settle()
+            if one is not None:
+                one.settle(tid)
 
     def finish(self, result: Result) -> None:
         """What threads denied at the very end is told too, and what is not in the record."""

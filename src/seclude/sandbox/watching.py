@@ -194,9 +194,9 @@ class Watching:
 
     # -- handlers
 
-    def _settle(self) -> None:
+    def _settle(self, tid: int) -> None:
         if self._run.supervision is not None:
-            self._run.supervision.settle()
+            self._run.supervision.settle(tid)
 
     def seen(self, tid: int, token: int, nr: int, args: tuple[int, ...], result: int | None = None) -> Seen:
         """What a call looks like that handlers decided, before its answer is given. Any thread may ask."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import _thread
 import errno
 import os
+import select
 import time
 
 from seclude.supervise.call import Call, Gone, Unreadable
@@ -42,7 +42,7 @@ class Attendant:
     """
 
     __slots__ = (
-        "_done", "_giving", "_lock", "_loop", "_owns", "_pool", "abandoned", "kernel", "listener", "pending", "record", "router", "undone", "wake",
+        "_done", "_giving", "_loop", "_owns", "_pool", "abandoned", "kernel", "listener", "pending", "record", "router", "undone", "wake",
     )  # fmt: skip
 
     def __init__(
@@ -58,8 +58,7 @@ class Attendant:
         self._owns = wake < 0
         self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) if wake < 0 else wake
         self._done: list[Told | None] = []  # taken from the front; collections would be 2 ms of the start
-        self._lock = _thread.allocate_lock()
-        self._giving = 0  # threads between an answer and its record
+        self._giving: list[int] = []  # whom threads between an answer and its record answer
         #: calls that were received and have no answer yet
         self.pending = 0
         #: answers that came too late, and effects that were undone for it
@@ -157,17 +156,16 @@ class Attendant:
 
     def _finish_with(self, id_: int, decided: Decided, call: Call, value: int, undo: Callable[[Call, int], object] | None = None) -> None:
         """Answer, in a thread that is not the loop's; the record is the loop's to write."""
-        with self._lock:
-            self._giving += 1
+        self._giving.append(call.tid)
         told = None
         try:
             told = self._give(id_, decided, call, value, undo)
         except OSError:  # the listener was closed
             told = None
         finally:
-            self._finish(told)
-            with self._lock:
-                self._giving -= 1
+            self._done.append(told)
+            self._giving.remove(call.tid)
+            self._awake()  # last: who waits for this looks at the two above
 
     def _gone(self, id_: int) -> None:
         """A handler took the call for gone. If it was wrong, the call must not wait for ever."""
@@ -176,23 +174,28 @@ class Attendant:
         except OSError:  # the listener was closed
             return
 
-    @property
-    def telling(self) -> bool:
-        """Whether threads have answered, or are at it, and the record was not told yet."""
-        return bool(self._giving or self._done)
-
-    def settle(self) -> None:
-        """Take over what was denied up to now, also by threads that have answered but not said so yet: after the target's end nothing is left out.
+    def settle(self, tid: int = 0) -> None:
+        """Take over what was denied up to now, also by threads that have answered but not said so yet: after the target's end nothing is left out. ``tid``: only those that
+        answer that thread are waited for.
 
         But for a thread that the kernel holds where it reads what the record is to show: it is not waited for beyond `PATIENCE` seconds.
         """
+        if tid and not self._done and tid not in self._giving:
+            return
         give_up = time.monotonic() + PATIENCE
-        while self._giving and time.monotonic() < give_up:
-            os.sched_yield()
+        while self._giving if not tid else tid in self._giving:
+            left = give_up - time.monotonic()
+            if left <= 0:
+                break
+            select.select((self.wake,), (), (), left)  # not by yielding: on a busy machine everybody else would have a turn first
+            self.drain()
         self.drain()
 
     def _finish(self, told: Told | None) -> None:
         self._done.append(told)
+        self._awake()
+
+    def _awake(self) -> None:
         try:
             os.eventfd_write(self.wake, 1)
         except OSError:  # full: it will be looked at anyway; closed: nobody asks any more

@@ -120,8 +120,8 @@ class Tracer:
         self.counts = counts
         #: calls that handlers decided and did not deny: thread, text, what came of it, by whom. Shown before the next line.
         self.verdicts: list[tuple[int, str, str, str]] = []
-        #: has told what other threads have answered: a thread's next call is not to be shown before the one that they answered
-        self.settle: Callable[[], None] | None = None
+        #: has told what other threads have answered a thread: its next call is not to be shown before that one
+        self.settle: Callable[[int], None] | None = None
         #: told of every call that is over: thread, form, arguments, text before, text behind, outcome
         self.log: Callable[[int, Format, tuple[int, ...], str, str], None] | None = None
 
@@ -134,7 +134,7 @@ class Tracer:
         if form.name not in self.wanted:  # it stops for handlers
             return GO
         if self.settle is not None:
-            self.settle()
+            self.settle(tid)
         if self.counts is not None:
             self.counts.begin(tid)
             if self.log is None:
@@ -312,7 +312,7 @@ class Tracer:
         if self.counts is not None:
             return
         if self.settle is not None:
-            self.settle()
+            self.settle(tid)
         if self.verdicts:
             self.catch_up()
         if self._line:
