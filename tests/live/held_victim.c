@@ -1,12 +1,13 @@
 /* Holds its supervisor: the argument of its call lies in a page that nobody ever serves, so that whoever reads it waits in the kernel.
  *
  * held_victim CALL [FILE]: CALL is mkdir, open or connect. Without FILE the page is one of userfaultfd(2)'s, with it one of that file, mapped.
- * "stop" as FILE: as without, but the process that was started stops as if by the terminal, and another one makes the call. "burn": as without, but the child uses half
+ * "stop" as FILE: as without, but the process that was started stops as if by the terminal, and another one makes the call then. "burn": as without, but the child uses half
  * a second of processor time.
  * Prints its pid and that of a child in a session of its own, then calls. Every signal that can be is ignored.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <sched.h>
 #include <linux/userfaultfd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -42,6 +43,17 @@ static char *mapped_page(const char *name) {
     return page;
 }
 
+static void look(int pid, char *state, int *parent) {
+    char name[32];
+    snprintf(name, sizeof name, "/proc/%d/stat", pid);
+    FILE *file = fopen(name, "r");
+    if (!file || fscanf(file, "%*d (%*[^)]) %c %d", state, parent) != 2) {
+        perror(name);
+        exit(3);
+    }
+    fclose(file);
+}
+
 int main(int argc, char **argv) {
     const char *file = argc > 2 ? argv[2] : 0;
     for (int number = 1; number < 32; number++)
@@ -51,7 +63,15 @@ int main(int argc, char **argv) {
         raise(SIGTSTP);
         for (;;) pause();
     }
-    if (stopped) setsid();
+    if (stopped) {
+        /* Not before the supervisor has had its own parent stopped: held, it would not. */
+        int supervisor, guard;
+        char state;
+        look(getppid(), &state, &supervisor);
+        look(supervisor, &state, &guard);
+        for (int parent; look(guard, &state, &parent), state != 'T';) sched_yield();
+        setsid();
+    }
     int child = fork();
     if (child == 0) {
         setsid();

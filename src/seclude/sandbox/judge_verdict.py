@@ -54,7 +54,7 @@ class Judgement:
     ``denials``   every kind of denied call
     ``difference``  where the output first differs, or None
     ``stdout``, ``stderr``  what was written, as far as the limit let it
-    ``bound_by``  limit → what enforced it: "cgroup", "rlimit", "engine", joined by "+"
+    ``bound_by``  limit → what enforced it: "cgroup", "rlimit", "engine", joined by "+"; "guard" where that ended it, since the supervisor was held
     ``ended_by``  how what was left at the end was ended: "" (nothing was left), "cgroup", "subreaper"
     ``notes``     what the user should know, each a sentence
     """

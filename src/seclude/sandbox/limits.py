@@ -5,7 +5,8 @@ limit          bound by a cgroup, where one is usable   else
 =============  =======================================  =============================================================
 ``cpu``        the whole tree's time, read by the       RLIMIT_CPU: each process for itself, whole seconds (rounded
                engine, besides RLIMIT_CPU               up); the engine adds up the tree as far as /proc shows it
-``wall``       the engine's clock                       the engine's clock
+``wall``       the engine's clock; beside it, for an     the same
+               engine that is held, its guard's
 ``memory``     memory and swap of the whole tree        RLIMIT_AS: the address space of each process
 ``files``      RLIMIT_NOFILE: open descriptors of each process
 ``processes``  pids: tasks of the whole tree, threads   RLIMIT_NPROC: all tasks of this user, so the count at launch

@@ -93,7 +93,7 @@ class Result:
     ``overflow``  denied calls beyond the number of kinds that are kept apart
     ``address_space``  peak bytes of the largest process's address space, where its end was observed, else 0
     ``oom_kills``  processes that the kernel ended for the memory of the run's cgroup
-    ``bound_by``  limit → by what it was bound: "cgroup", "rlimit", "engine", joined by "+"
+    ``bound_by``  limit → by what it was bound: "cgroup", "rlimit", "engine", joined by "+"; "guard" where that ended it, since the supervisor was held
     ``limit``     the limit that ended it ("wall", "cpu", "memory", "output"), or ""
     ``ended_by``  how what was left at the end was ended: "" (nothing was left), "cgroup", "subreaper"
     ``reporting`` what was in force: "notify+ptrace", "notify", "ptrace" or "none"
