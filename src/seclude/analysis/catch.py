@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Capture", "Load", "catch"]
 
-_WALL = 0x40000000
 _PR_SET_SECCOMP = 22
 _REMEMBERED = 4096
 #: how often to look for the next event before going to sleep for it, where the target has a processor of its own
@@ -149,7 +148,7 @@ class _Catcher:
                 self.busy = True
                 return True
             try:
-                tid, status = os.waitpid(-1, _WALL | (0 if until_gone else os.WNOHANG))
+                tid, status = os.waitpid(-1, ptrace.WALL | (0 if until_gone else os.WNOHANG))
             except ChildProcessError:
                 return False
             if tid == 0:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Live", "Thread", "live"]
 
-_WALL = 0x40000000
 _PATIENCE = 2.0
 
 
@@ -176,7 +175,7 @@ def _wait(seized: Iterable[int], stopped: dict[int, int], late: set[int], patien
         while left:
             for tid in list(left):
                 try:
-                    got, status = os.waitpid(tid, os.WNOHANG | _WALL)
+                    got, status = os.waitpid(tid, os.WNOHANG | ptrace.WALL)
                 except ChildProcessError:
                     left.discard(tid)
                     continue

@@ -33,6 +33,7 @@ __all__ = [
     "OBSERVE",
     "OBSERVE_CALLS",
     "TRACE_CALLS",
+    "WALL",
     "call_at_stop",
     "call_stop",
     "detach",
@@ -63,6 +64,9 @@ _DETACH, _SYSCALL, _INTERRUPT = 17, 24, 0x4207
 _SECCOMP_GET_FILTER, _SECCOMP_GET_METADATA = 0x420C, 0x420D
 _GETEVENTMSG, _GETSIGINFO, _GETREGSET, _GET_SYSCALL_INFO = 0x4201, 0x4202, 0x4204, 0x420E
 _NT_PRSTATUS = 1
+
+#: wait for every child, made with SIGCHLD or without, and for every thread that is traced (waitpid(2), ``__WALL``)
+WALL = 0x40000000
 
 _ptrace = ctypes.PyDLL(None, use_errno=True).ptrace
 _ptrace.restype = ctypes.c_long

@@ -24,7 +24,7 @@ from seclude.errors import KernelError
 from seclude.kernel import pidfd
 from seclude.sandbox import helper, wire
 from seclude.sandbox.confined_worker import ANSWER, CALL, GREETING, HELLO
-from seclude.sandbox.plain import encode
+from seclude.sandbox.plain import OURS, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -331,7 +331,7 @@ class Pool:
             ["-I", *helper.code("seclude.sandbox.confined_template", "serve", "(3)")], self.recipe["environment"], _PURPOSE
         )
         try:
-            recipe = encode(self.recipe, 1 << 40)
+            recipe = encode(self.recipe, OURS)
             control.sendall(len(recipe).to_bytes(8, "little") + recipe, _socket.MSG_NOSIGNAL)
         except OSError as error:
             control.close()

@@ -49,7 +49,6 @@ __all__ = ["serve"]
 
 KINDS = 30  # kinds of denial that are kept of one worker: a report has to fit into a socket's buffer
 LOOK = 50  # milliseconds after which the template looks for a listener of which it has not heard
-_WALL = 0x40000000
 
 
 class _Worker:
@@ -341,7 +340,7 @@ class _Template:
     def _reap(self) -> None:
         while True:
             try:
-                tid, status, usage = os.wait4(-1, os.WNOHANG | _WALL)
+                tid, status, usage = os.wait4(-1, os.WNOHANG | ptrace.WALL)
             except ChildProcessError:
                 return
             if not tid:

@@ -22,7 +22,7 @@ from seclude.kernel.signals import csignal
 from seclude.sandbox import limits as _limits
 from seclude.sandbox.account import Account, result_of
 from seclude.sandbox.family import children, has_terminal, kill
-from seclude.sandbox.guard import LEFT
+from seclude.sandbox.guard import LEFT, PATIENCE
 from seclude.sandbox.install import substitute
 from seclude.sandbox.launch import NotStarted, find_program, mechanisms, refuse_without_supervisor
 from seclude.sandbox.relay import Relay
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "execute"]
 
-PATIENCE = 10.0  # seconds for killed processes to be gone
 SETUP = 30.0  # seconds beyond the limit "wall" that our parent grants for what comes before the target is made: names are resolved, handlers imported
 _STATUSES = (
     256  # wait statuses taken in one go: traced processes can make them faster than we take them, and then the clocks must have their turn

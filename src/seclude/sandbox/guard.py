@@ -19,7 +19,7 @@ import select
 import time
 
 from seclude.errors import InternalError, KernelError, SecludeError
-from seclude.kernel import prctl, signals
+from seclude.kernel import prctl, ptrace, signals
 from seclude.kernel.signals import csignal
 from seclude.kernel.spawn import no_process
 from seclude.sandbox import wire
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from seclude.sandbox.held import Clock
     from seclude.sandbox.result import Result
 
-__all__ = ["LEFT", "end_orphans", "guarded"]
+__all__ = ["LEFT", "PATIENCE", "end_orphans", "guarded"]
 
 #: how the note begins that says so
 LEFT = "processes that could not be ended were left"
 
 _WHY = "they make others faster than they can be killed (a cgroup would end them at once), or wait in the kernel for what does not come"
-_WALL = 0x40000000
-_PATIENCE = 10.0
+#: seconds for killed processes to be gone
+PATIENCE = 10.0
 _FORWARDED = (csignal.SIGTERM, csignal.SIGHUP, csignal.SIGINT, csignal.SIGQUIT, csignal.SIGUSR1, csignal.SIGUSR2)
 #: of these, those that are to end a run: a supervisor that does not take one is held
 _ENDING = (csignal.SIGTERM, csignal.SIGHUP, csignal.SIGINT, csignal.SIGQUIT)
@@ -47,7 +47,7 @@ _ENDING = (csignal.SIGTERM, csignal.SIGHUP, csignal.SIGINT, csignal.SIGQUIT)
 
 def end_orphans(keep: frozenset[int] | set[int]) -> bool:
     """Kill and reap every child that is not in ``keep``, and what becomes our child by that. False: some would not go."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while True:
         left = children() - keep
         if not left:
@@ -60,7 +60,7 @@ def end_orphans(keep: frozenset[int] | set[int]) -> bool:
         for pid in left:
             # Each dies by our SIGKILL; its own children are ours from then on, and in the next round.
             while time.monotonic() < deadline:
-                if os.waitpid(pid, os.WNOHANG | _WALL)[0]:
+                if os.waitpid(pid, os.WNOHANG | ptrace.WALL)[0]:
                     break
                 select.select([], [], [], 0.001)
         if time.monotonic() >= deadline:
@@ -128,7 +128,11 @@ def _clock(pid: int, began: float) -> Clock:
     from seclude.kernel.alarm import Alarm
     from seclude.sandbox.held import Clock
 
-    made = Clock(pid, Alarm(csignal.SIGCONT))
+    try:
+        alarm = Alarm(csignal.SIGCONT)
+    except KernelError:  # no timers are to be had: then a guard that is stopped is late
+        alarm = None
+    made = Clock(pid, alarm)
     made.started = began
     return made
 
@@ -194,7 +198,7 @@ def _leaves(pid: int) -> bool:
     """Wait for a supervisor that has answered. False where it cannot even be killed: a thread that did something for the target may be held."""
     deadline = time.monotonic() + 1
     try:
-        while not os.waitpid(pid, os.WNOHANG | _WALL)[0]:
+        while not os.waitpid(pid, os.WNOHANG | ptrace.WALL)[0]:
             if time.monotonic() >= deadline:
                 from seclude.sandbox.held import await_end
 

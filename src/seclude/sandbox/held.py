@@ -28,9 +28,9 @@ import select
 import struct
 import time
 
-from seclude.kernel import cgroup, pidfd, proc
+from seclude.kernel import cgroup, pidfd, proc, ptrace
 from seclude.kernel.signals import csignal
-from seclude.sandbox.guard import LEFT, end_orphans
+from seclude.sandbox.guard import LEFT, PATIENCE, end_orphans
 from seclude.sandbox.result import Result
 
 TYPE_CHECKING = False
@@ -50,8 +50,6 @@ LAST = 45.0
 #: what a supervisor tells a warden: its pid, and what `Clock.told` takes
 MESSAGE = struct.Struct("=qddd")
 
-_PATIENCE = 10.0  # seconds for killed processes to be gone
-_WALL = 0x40000000  # __WALL
 _PROCESSORS = os.cpu_count() or 1
 _FOR = {
     "process_vm_readv": "reading the target's memory",
@@ -67,14 +65,15 @@ _FOR = {
 class Clock:
     """The clock beside that of one supervisor, our child ``pid``, of which only we take the wait status. Times are those of time.monotonic()."""
 
-    __slots__ = ("_alarm", "_asked", "_cpu", "_cpu_at", "_due", "_look", "_over", "_seen", "cpu", "pid", "signal", "started")
+    __slots__ = ("_alarm", "_asked", "_cpu", "_cpu_at", "_due", "_look", "_over", "_seen", "_sent", "cpu", "pid", "signal", "started")
 
     def __init__(self, pid: int, alarm: Alarm | None = None) -> None:
         """``alarm``, taken over, continues us for a look: the terminal can stop a command's guard, and so can what stops the command itself."""
         self.pid = pid
         self._alarm = alarm
         self.started = time.monotonic()
-        #: the signal that was to end the run, or 0
+        self._sent = 0  # the signals that were to end the run, as a set of bits
+        #: the one that it did not take, or 0
         self.signal = 0
         self._due: float | None = None  # the limit "wall" is reached
         self._asked: float | None = None  # it was to end
@@ -105,8 +104,9 @@ class Clock:
         """
         if self._over and signal:
             return
-        if self._asked is None or (signal and not self.signal):
-            self._asked, self.signal = time.monotonic(), signal
+        self._sent |= 1 << signal - 1 if signal else 0
+        if self._asked is None:
+            self._asked = time.monotonic()
             self._plan()
 
     def _plan(self) -> None:
@@ -135,8 +135,12 @@ class Clock:
         if self._look is None or now < self._look:
             return False
         status = proc.status(self.pid)
-        if self.signal and status is not None and not (status.number("ShdPnd", 16) or 0) >> self.signal - 1 & 1:
-            self._asked, self.signal = None, 0  # it has taken it
+        if self._sent:
+            # Where nothing is shown (hidepid), nothing is said.
+            self._sent &= 0 if status is None else status.number("ShdPnd", 16) or 0
+            self.signal = self._sent.bit_length()
+            if not self._sent:
+                self._asked = None  # it has taken them
         if self._asked is None and not self.late and not (self._cpu and now >= self._cpu_at):
             self._plan()
             return False
@@ -249,7 +253,7 @@ def _where(pid: int) -> str:
 
 def await_end(pid: int) -> bool:
     """Wait for a child that was killed, or leaves, and take its status. False where a thread of it sleeps on, deaf to SIGKILL."""
-    give_up = time.monotonic() + _PATIENCE
+    give_up = time.monotonic() + PATIENCE
     try:
         handle = pidfd.open_process(pid)
     except ProcessLookupError:
@@ -266,7 +270,7 @@ def await_end(pid: int) -> bool:
     finally:
         os.close(handle)
     try:
-        os.waitpid(pid, _WALL)
+        os.waitpid(pid, ptrace.WALL)
     except ChildProcessError:
         return True  # taken already
     return True
@@ -309,7 +313,7 @@ def _kill(pid: int, beneath: dict[int, int]) -> None:
 
 def _end_beneath(pid: int) -> bool:
     """Kill whatever is beneath a supervisor that cannot be killed, until nothing of it runs. False: some would not die."""
-    give_up = time.monotonic() + _PATIENCE
+    give_up = time.monotonic() + PATIENCE
     while True:
         # One that stands on its way out (PTRACE_EVENT_EXIT) waits for its tracer, and never runs again.
         running = {one: parent for one, parent in _beneath(pid).items() if not _stands(one)}

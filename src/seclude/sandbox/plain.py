@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-__all__ = ["DEPTH", "PlainError", "decode", "encode"]
+__all__ = ["DEPTH", "OURS", "PlainError", "decode", "encode"]
 
+OURS = 1 << 40  # the limit where both ends are ours: what was captured may be large
 DEPTH = 200  # containers within containers; hash() and repr() of the result recurse in C about as deep
 LEAF, CONTAINER, ENTRY, PAIR = 40, 64, 8, 40
 COST = "40 bytes a value and its own size, 64 a container, 8 an item, 40 more a pair of a dict"

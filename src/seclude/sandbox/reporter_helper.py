@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Helper", "main"]
 
-_ANY_THREAD = 0x40000000  # __WALL
 _SIGSYS, _SIGKILL, _SYS_SECCOMP = 31, 9, 1
 _STOPS = (19, 20, 21, 22)
 _CALL_STOP = 0x85
@@ -90,7 +89,7 @@ class Helper:
         """Until nobody is left."""
         while True:
             try:
-                tid, status = os.waitpid(-1, _ANY_THREAD)
+                tid, status = os.waitpid(-1, ptrace.WALL)
             except ChildProcessError:
                 break
             if status & 0xFF != 0x7F:

@@ -43,7 +43,7 @@ from seclude.errors import InputError, KernelError, UsageError
 from seclude.kernel import libc, proc, ptrace
 from seclude.sandbox import helper
 from seclude.sandbox.limits import read_bytes, read_seconds
-from seclude.sandbox.plain import PlainError, decode, encode
+from seclude.sandbox.plain import OURS, PlainError, decode, encode
 from seclude.sandbox.strict_child import confine
 
 TYPE_CHECKING = False
@@ -156,7 +156,7 @@ class _Child:
         if self.status is not None:
             return self.status
         try:
-            pid, status = os.waitpid(self.pid, 0x40000000 | (0 if block else os.WNOHANG))  # __WALL
+            pid, status = os.waitpid(self.pid, ptrace.WALL | (0 if block else os.WNOHANG))
         except ChildProcessError:
             # The host ignores SIGCHLD, or another thread of it waits for everybody: how it ended is lost.
             self.status = 0
@@ -232,7 +232,7 @@ def _spawn(function: Callable[..., Any], args: tuple[Any, ...], keywords: dict[s
         raise UsageError("strict: this process has threads, and sys.executable names no interpreter to spawn", "set sys.executable")
     path = [entry if os.path.isabs(entry) else os.path.abspath(entry) for entry in sys.path]
     try:
-        job = encode((path, module, name, args, keywords, heap, limit), 1 << 40)
+        job = encode((path, module, name, args, keywords, heap, limit), OURS)
     except PlainError:
         raise UsageError(
             f"strict: this process has threads, so arguments are copied as plain values: {_first_fault(args, keywords)}"
@@ -268,7 +268,7 @@ def _spawn(function: Callable[..., Any], args: tuple[Any, ...], keywords: dict[s
 def _first_fault(args: tuple[Any, ...], keywords: dict[str, Any]) -> str:
     for name, value in [*enumerate(args), *keywords.items()]:
         try:
-            encode(value, 1 << 40)
+            encode(value, OURS)
         except PlainError as error:
             return f"argument {name}: {error}"
     return "one cannot be"

@@ -18,7 +18,7 @@ import sys
 
 from seclude.errors import KernelError, UsageError
 from seclude.kernel import libc, prctl, proc, seccomp
-from seclude.sandbox.plain import PlainError, decode, encode
+from seclude.sandbox.plain import OURS, PlainError, decode, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class _ArenaAllocator(ctypes.Structure):
 def serve() -> NoReturn:
     """The spawned interpreter: read the job from descriptor 0, import the function, go on as a fork would."""
     size = int.from_bytes(_read_exactly(0, 8), "little")
-    path, module, name, args, keywords, heap, limit = decode(_read_exactly(0, size), 1 << 40)
+    path, module, name, args, keywords, heap, limit = decode(_read_exactly(0, size), OURS)
     result = os.dup(1)
     os.dup2(2, 1)  # what an import prints does not belong into the result
     sys.path[:] = path

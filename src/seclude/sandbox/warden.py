@@ -17,14 +17,13 @@ import select
 
 from seclude.abi import native
 from seclude.errors import InternalError, KernelError, SecludeError
-from seclude.kernel import libc, prctl, proc, signals
+from seclude.kernel import libc, prctl, proc, ptrace, signals
 from seclude.kernel.signals import csignal
-from seclude.sandbox import engine, held, wire
+from seclude.sandbox import engine, family, held, wire
 from seclude.sandbox.guard import end_orphans
 
 __all__ = ["identity", "serve"]
 
-_WALL = 0x40000000
 #: what the engine imports where it is needed only: tables to tell of a denied call, a domain of files
 _LATER = (
     "seclude.abi._constants",
@@ -99,6 +98,10 @@ def serve(descriptor: int) -> None:
     os._exit(0)
 
 
+#: supervisors that could not even be killed
+_lost: set[int] = set()
+
+
 class _Supervisor:
     """One of our children: a copy of its ``channel``, whether that is ``polled`` for its end, and the clock beside its own."""
 
@@ -133,7 +136,9 @@ def _hear(clocks: int, supervisors: dict[int, _Supervisor]) -> None:
 def _end(pid: int, supervisors: dict[int, _Supervisor], poll: select.poll) -> None:
     """End a supervisor that the kernel holds, and tell its host."""
     one = supervisors.pop(pid)
-    result = held.end(one.clock, supervisors.keys())
+    result = held.end(one.clock, {*supervisors, *_lost})
+    if pid in family.children():
+        _lost.add(pid)
     if one.polled:  # somebody waits for it
         os.set_blocking(one.channel, False)
         try:  # noqa: SIM105 - contextlib is an import more
@@ -157,7 +162,7 @@ def _reap(supervisors: dict[int, _Supervisor], poll: select.poll) -> None:
     orphaned = []
     while True:
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG | _WALL)
+            pid, status = os.waitpid(-1, os.WNOHANG | ptrace.WALL)
         except ChildProcessError:
             break
         if not pid:
@@ -168,7 +173,8 @@ def _reap(supervisors: dict[int, _Supervisor], poll: select.poll) -> None:
         elif one is not None:
             orphaned.append(one)
     if orphaned:
-        end_orphans(frozenset(supervisors))
+        _lost.intersection_update(family.children())
+        end_orphans({*supervisors, *_lost})
         for one in orphaned:
             one.close(poll)
 

@@ -7,7 +7,7 @@ import os
 import struct
 
 from seclude.errors import InternalError, KernelError, PolicyError, SecludeError, UsageError
-from seclude.sandbox.plain import decode, encode
+from seclude.sandbox.plain import OURS, decode, encode
 from seclude.sandbox.result import Job, Result
 
 TYPE_CHECKING = False
@@ -30,7 +30,6 @@ __all__ = [
     "transmit",
 ]
 
-_LIMIT = 1 << 40  # both ends are ours: what was captured may be large
 _SIZE = struct.Struct("<Q")
 _ERRORS = {kind.__name__: kind for kind in (PolicyError, UsageError, KernelError, InternalError, SecludeError)}
 
@@ -41,7 +40,7 @@ class Closed(Exception):  # noqa: N818 - an outcome, not a fault
 
 def transmit(descriptor: int, value: Any) -> None:
     """Send one value. Raises OSError (EPIPE: nobody reads)."""
-    body = encode(value, _LIMIT)
+    body = encode(value, OURS)
     rest = memoryview(_SIZE.pack(len(body)) + bytes(body))
     while rest:
         rest = rest[os.write(descriptor, rest) :]
@@ -50,7 +49,7 @@ def transmit(descriptor: int, value: Any) -> None:
 def receive(descriptor: int) -> Any:
     """The next value. Raises `Closed` at the end of the stream."""
     (size,) = _SIZE.unpack(_exactly(descriptor, _SIZE.size))
-    return decode(_exactly(descriptor, size), _LIMIT)
+    return decode(_exactly(descriptor, size), OURS)
 
 
 def _exactly(descriptor: int, size: int) -> bytes:

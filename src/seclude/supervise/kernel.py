@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Linux"]
 
-_ANY_THREAD = 0x40000000  # __WALL: children made without SIGCHLD, and other processes' threads that we trace
-
 
 class Linux:
     """The running kernel."""
@@ -109,7 +107,7 @@ class Linux:
     def wait() -> tuple[int, int] | None:
         """See `Kernel.wait`."""
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED | _ANY_THREAD)
+            pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED | ptrace.WALL)
         except ChildProcessError:
             return 0, 0
         return (pid, status) if pid else None
