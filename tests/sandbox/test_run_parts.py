@@ -302,7 +302,7 @@ def test_notify_without_a_supervisor_is_refused():
     with pytest.raises(PolicyError, match="supervisor"):
         refuse_without_supervisor(job(), always("notify"), "reporting is off")
     refuse_without_supervisor(job(), always("errno"), "reporting is off")
-    handled = {"handlers": ["mine:decide"], "engine": "notify"}
+    handled = {"remote": [[0xC000003E, 0]], "engine": "notify"}
     with pytest.raises(PolicyError, match="--engine ptrace"):
         refuse_without_supervisor(job(supervision=handled), always("notify"), "reporting is off")
     refuse_without_supervisor(job(supervision={**handled, "engine": "ptrace"}), always("notify"), "reporting is off")
