@@ -35,7 +35,8 @@ from seclude.model.uapi import FAULT, Fault
 __all__ = ["Twin"]
 
 _COMMAND, _REPLY = struct.Struct("=IIq6QII"), struct.Struct("=qiiiiII256s")
-_CALL, _INT80, _ACTION, _MASK, _THREAD, _FORK = range(6)
+_CALL, _INT80, _ACTION, _MASK, _THREAD, _FORK, _DISPATCH = range(7)
+_IP = 0x401000  # where the model's calls come from
 _HOW = {"default": 0, "ignore": 1, "catch": 2, "restart": 3}
 _ACTORS = 10
 _PATIENCE = 20.0
@@ -58,9 +59,10 @@ class Actor:
         self.twin, self.task, self.index = twin, task, index
         self.tid = 0
         self.pending = None
+        self.selector = bytearray(1)
 
-    def send(self, op, nr=0, args=(), pointers=0, data=b""):
-        packed = _COMMAND.pack(op, 0, nr, *(value & (1 << 64) - 1 for value in args), *[0] * (6 - len(args)), pointers, len(data))
+    def send(self, op, nr=0, args=(), pointers=0, data=b"", selector=0):
+        packed = _COMMAND.pack(op, selector, nr, *(value & (1 << 64) - 1 for value in args), *[0] * (6 - len(args)), pointers, len(data))
         os.write(self.twin.to[self.index], packed + data)
 
     def receive(self, patience=_PATIENCE):
@@ -230,10 +232,12 @@ class Twin:
 
     # --- system calls
 
-    def _both(self, what, actor, model, op, nr, args, pointers=0, data=b"", translate=False):
+    def _both(self, what, actor, model, op, nr, args, pointers=0, data=b"", translate=False, selector=0):
         before = len(actor.task.handled)
+        actor.selector[0] = selector
         model = model()
-        actor.send(op, nr, args, pointers, data)
+        actor.selector[0] = 0
+        actor.send(op, nr, args, pointers, data, selector)
         if model.state == "sleeping":
             actor.pending = (what, model, before, translate)
             if model.why != "its tracer":  # whoever waits for a stop waits for it
@@ -285,8 +289,18 @@ class Twin:
         actor.pending = None
         return self._compare(f"{what}, woken", actor, model, before, translate)
 
-    def call(self, actor, nr, *args, arch=None):
-        """Any harmless call, by number. ``arch="x86"`` makes it through int 0x80."""
+    def dispatch(self, actor, mode, inside=0, length=0, selector=0):
+        """PR_SET_SYSCALL_USER_DISPATCH. ``inside``: 1 for where the calls come from, else an address; ``selector``: 0 none, 1 the actor's own byte, 2 none that can be read."""
+        given = {0: 0, 1: actor.selector, 2: FAULT}[selector]
+        return self._both(
+            f"actor {actor.index}: user dispatch {mode} {inside:#x} {length:#x} {selector}",
+            actor,
+            lambda: self.kernel.prctl(actor.task, uapi.PR_SET_SYSCALL_USER_DISPATCH, mode, _IP if inside == 1 else inside, length, given),
+            _DISPATCH, 0, (mode, inside, length, selector),
+        )  # fmt: skip
+
+    def call(self, actor, nr, *args, arch=None, selector=0):
+        """Any harmless call, by number. ``arch="x86"`` makes it through int 0x80. ``selector``: what user dispatch is to make of it."""
         return self._both(
             f"actor {actor.index} calls {arch or ''} {nr}{args}",
             actor,
@@ -295,6 +309,7 @@ class Twin:
             nr,
             args,
             translate=True,
+            selector=selector,
         )
 
     def seccomp(self, actor, op, flags=0, uargs=None, length=None):

@@ -579,3 +579,82 @@ def test_a_vfork_is_another_event_and_its_end_one_more(twin, traced):
     assert twin.stop(traced) == uapi.SIGCHLD << 8 | 0x7F
     twin.resume(traced)
     assert traced.receive()[0] == child.tid
+
+
+# --- user dispatch
+
+
+ON, OFF, BLOCK = 1, 0, 1
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        (ON, 0, 0, 0), (ON, 0, 0, 2), (ON, 1, 256, 1), (ON, 1, 256, 2), (ON, 0x1000, 0, 1), (ON, 0x1000, (1 << 64) - 1, 1), (ON, 0x1000, (1 << 64) - 0x1000, 1),
+        (ON, 0, 5, 1), (OFF, 0, 0, 0), (OFF, 1, 0, 0), (OFF, 0, 5, 0), (OFF, 0, 0, 1), (77, 0, 0, 0), (77, 0, 0, 2),
+    ],
+)  # fmt: skip
+def test_what_user_dispatch_may_be_set_to(twin, given):
+    me = twin.actors[0]
+    if given != (ON, 0, 0, 0):  # that alone would be the end of it: no call of the actor's gets through
+        twin.dispatch(me, *given)
+        twin.call(me, GETUID)
+
+
+def test_user_dispatch_is_asked_before_the_filters(twin):
+    me = twin.actors[0]
+    twin.sigaction(me, uapi.SIGSYS, "catch")
+    twin.seccomp(me, FILTER, 0, of(codes.SECCOMP_RET_ERRNO | 5, GETPPID, GETUID))
+    assert twin.call(me, GETPPID) == -5
+    assert twin.dispatch(me, ON, 0, 0, 1) == 0
+    assert twin.call(me, GETPPID) == -5, "the selector lets it through, to the filter"
+    assert twin.call(me, GETPPID, selector=BLOCK) == GETPPID, "the number, as the register held it: SIGSYS, of code 2"
+    assert twin.call(me, -1, selector=BLOCK) == -1
+    # A range that the call comes from is let through, whatever the selector says; one that it does not come from is not.
+    assert twin.dispatch(me, ON, 1, 256, 1) == 0
+    assert twin.call(me, GETPPID, selector=BLOCK) == -5
+    assert twin.dispatch(me, ON, 0x1000, 256, 1) == 0
+    assert twin.call(me, GETUID, selector=BLOCK) == GETUID
+    assert twin.dispatch(me, OFF) == 0
+    assert twin.call(me, GETUID, selector=BLOCK) == -5
+
+
+@pytest.mark.parametrize("how", ["catch", "default", "ignore", "blocked"])
+@pytest.mark.parametrize("selector", [BLOCK, 2, 255])
+def test_a_dispatched_call_whose_signal_nobody_takes_is_the_end(twin, how, selector):
+    me = twin.actors[0]
+    twin.sigaction(me, uapi.SIGSYS, "catch" if how == "blocked" else how)
+    if how == "blocked":
+        twin.block(me, uapi.SIGSYS)
+    twin.seccomp(me, FILTER, 0, of(codes.SECCOMP_RET_KILL_PROCESS, GETUID))
+    twin.dispatch(me, ON, 0, 0, 1)
+    if twin.call(me, GETPPID, selector=selector) == "gone":
+        assert how != "catch" or selector != BLOCK
+        twin.ended()
+    else:
+        assert (how, selector) == ("catch", BLOCK)
+
+
+def test_user_dispatch_is_one_threads_and_no_childs(twin):
+    me = twin.actors[0]
+    twin.sigaction(me, uapi.SIGSYS, "catch")
+    twin.seccomp(me, FILTER, 0, of(codes.SECCOMP_RET_ERRNO | 5, GETPPID))
+    twin.dispatch(me, ON, 0, 0, 1)
+    for other in (twin.thread(me), twin.fork(me)):
+        assert twin.call(other, GETPPID, selector=BLOCK) == -5
+    assert twin.call(me, GETPPID, selector=BLOCK) == GETPPID
+
+
+def test_a_tracer_sees_nothing_of_a_dispatched_call(twin, traced):
+    """Neither its filter's stop nor, after PTRACE_SYSCALL, its beginning and its end."""
+    twin.dispatch(traced, ON, 0, 0, 1)
+    twin.seize(traced, uapi.PTRACE_O_TRACESECCOMP | uapi.PTRACE_O_TRACESYSGOOD)
+    twin.call(traced, GETPPID)
+    assert twin.stop(traced) == STOP
+    twin.skip(traced, 1)
+    twin.resume(traced)
+    twin.woken(traced)
+    twin.call(traced, GETPPID, selector=BLOCK)
+    assert twin.stop(traced) == uapi.SIGSYS << 8 | 0x7F, "the signal alone"
+    twin.resume(traced, uapi.SIGSYS)
+    assert twin.woken(traced) == GETPPID

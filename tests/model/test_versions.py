@@ -164,6 +164,11 @@ def cannot_block(nr):
     return ask
 
 
+def dispatches(version):
+    kernel = KernelModel(version)
+    return kernel.prctl(kernel.process(), uapi.PR_SET_SYSCALL_USER_DISPATCH, 1, 0x1000, 0x1000, 0).value == 0
+
+
 SEEN = {
     "user_notif": user_notif,
     "continue": answers_with_continue,
@@ -174,6 +179,7 @@ SEEN = {
     "id_valid_direction": id_valid_as_the_header_says,
     "listener_checked_late": checks_the_mode_before_the_listener,
     "cache": caches,
+    "user_dispatch": dispatches,
     "addfd_send": injects(codes.SECCOMP_ADDFD_FLAG_SEND),
     "dead_mode": dies_in_mode_dead,
     "wait_killable": flag(codes.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV),
@@ -186,7 +192,7 @@ SEEN = {
 }
 #: what the specification says of releases, in words of its own: the data is held against it
 FACTS = {
-    "user_notif": (5, 0), "continue": (5, 5), "tsync_esrch": (5, 7), "addfd": (5, 9), "users": (5, 9), "cache": (5, 11), "addfd_send": (5, 14),
+    "user_notif": (5, 0), "continue": (5, 5), "tsync_esrch": (5, 7), "addfd": (5, 9), "users": (5, 9), "cache": (5, 11), "user_dispatch": (5, 11), "addfd_send": (5, 14),
     "wait_killable": (5, 19), "notif_flags": (6, 6), "recv_orphan": (6, 11), "uretprobe": (6, 14), "uprobe": (6, 18),
 }  # fmt: skip
 

@@ -87,6 +87,7 @@ class SystemCall:
         "arch",
         "args",
         "body",
+        "dispatched",
         "entered",
         "evaluations",
         "ip",
@@ -114,6 +115,8 @@ class SystemCall:
         #: whether ``result`` is known
         self.known = True
         self.ran = False
+        #: whether user dispatch took it: then no stop at its end is told
+        self.dispatched = False
         self.entered = 0
         self.restarts = 0
         self.evaluations: list[Evaluation] = []

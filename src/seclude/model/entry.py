@@ -19,6 +19,7 @@ from seclude.bpf.codes import (
     SECCOMP_RET_USER_NOTIF,
 )
 from seclude.model.calls import Point
+from seclude.model.dispatch import ALLOW, BLOCK, syscall_user_dispatch
 from seclude.model.filter import Evaluation, SeccompData, seccomp_run_filters
 from seclude.model.log import seccomp_log
 from seclude.model.machine import numbers
@@ -63,7 +64,7 @@ def do_syscall(kernel: KernelModel, call: SystemCall) -> Steps[None]:
         allowed = yield from syscall_trace_enter(kernel, call)
         if allowed:
             yield from _execute(kernel, call)
-        if task.ptrace_syscall and task.tracer is not None:
+        if task.ptrace_syscall and task.tracer is not None and not call.dispatched:
             yield from ptrace_report_syscall(kernel, task)
         restart = call.known and call.result == -ERESTARTSYS
         caught = yield from exit_to_user_mode(kernel, task)
@@ -110,13 +111,11 @@ def known_call(kernel: KernelModel, token: int, nr: int) -> bool:
 def syscall_trace_enter(kernel: KernelModel, call: SystemCall) -> Steps[bool]:
     """Whether the call is to be executed: user dispatch first, then the tracer, then seccomp."""
     task = call.task
-    if (
-        task.dispatch is not None
-        and task.dispatch.block
-        and not task.dispatch.offset <= call.ip < task.dispatch.offset + task.dispatch.length
-    ):
+    said = ALLOW if task.dispatch is None else syscall_user_dispatch(task.dispatch, call.ip)
+    if said != ALLOW:
+        call.dispatched = True
         syscall_rollback(kernel, call)
-        _sigsys(kernel, call, code=SYS_USER_DISPATCH, reason=0)
+        _sigsys(kernel, call, code=SYS_USER_DISPATCH, reason=0, exit=said != BLOCK)
         return False
     if task.ptrace_syscall and task.tracer is not None:
         yield from ptrace_report_syscall(kernel, task)

@@ -60,6 +60,8 @@ FUNCTIONS = {
     "write_actions_logged": "log.write_actions_logged",
     # kernel/entry, include/linux/entry-common.h
     "syscall_trace_enter": "entry.syscall_trace_enter",
+    "set_syscall_user_dispatch": "dispatch.set_syscall_user_dispatch",
+    "syscall_user_dispatch": "dispatch.syscall_user_dispatch",
     "exit_to_user_mode_loop": "signals.exit_to_user_mode",
     # kernel/signal.c
     "force_sig_seccomp": "signals.force_sig_info",

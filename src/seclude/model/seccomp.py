@@ -21,6 +21,7 @@ from seclude.bpf.codes import (
     SECCOMP_SET_MODE_STRICT,
 )
 from seclude.model.calls import Point
+from seclude.model.dispatch import set_syscall_user_dispatch
 from seclude.model.filter import Fprog, SeccompFilter, path_insns, release_filter, seccomp_prepare_user_filter
 from seclude.model.notify import has_duplicate_listener, init_listener, seccomp_notify_detach
 from seclude.model.tsync import seccomp_can_sync_threads, seccomp_sync_threads
@@ -36,6 +37,7 @@ from seclude.model.uapi import (
     PR_GET_SECCOMP,
     PR_SET_NO_NEW_PRIVS,
     PR_SET_SECCOMP,
+    PR_SET_SYSCALL_USER_DISPATCH,
     Fault,
 )
 
@@ -210,7 +212,7 @@ def seccomp_attach_filter(kernel: KernelModel, task: Task, flags: int, filter: S
 
 
 def prctl_seccomp(kernel: KernelModel, task: Task, option: int, args: tuple[object, ...]) -> Steps[int]:
-    """PR_SET_SECCOMP, PR_GET_SECCOMP, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS; -EINVAL for every other option."""
+    """PR_SET_SECCOMP, PR_GET_SECCOMP, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_SET_SYSCALL_USER_DISPATCH; -EINVAL for every other option."""
     padded = (*args, *(0,) * (4 - len(args)))
     if option == PR_GET_SECCOMP:
         return task.mode
@@ -223,6 +225,8 @@ def prctl_seccomp(kernel: KernelModel, task: Task, option: int, args: tuple[obje
         return 0
     if option == PR_GET_NO_NEW_PRIVS:
         return -EINVAL if any(padded) else int(task.no_new_privs)
+    if option == PR_SET_SYSCALL_USER_DISPATCH:
+        return set_syscall_user_dispatch(kernel, task, *padded[:4])
     return -EINVAL
 
 

@@ -85,11 +85,11 @@ class PidNamespace:
 
 
 class UserDispatch(NamedTuple):
-    """prctl(PR_SET_SYSCALL_USER_DISPATCH): calls from outside ``[offset, offset + length)`` are SIGSYS while ``block`` says so."""
+    """prctl(PR_SET_SYSCALL_USER_DISPATCH): calls from outside ``[offset, offset + length)`` are SIGSYS while the byte ``selector`` says so; None: always."""
 
     offset: int = 0
     length: int = 0
-    block: bool = True
+    selector: bytearray | None = None
 
 
 class Process:

@@ -33,6 +33,7 @@ FEATURES = {
     "status_filters": Feature((5, 9), "the line Seccomp_filters in /proc/PID/status"),
     "listener_checked_late": Feature((5, 10), "EBUSY of a second listener comes after the check of the mode, under the lock"),
     "cache": Feature((5, 11), "the constant-allow bitmap: no filter runs for the calls in it"),
+    "user_dispatch": Feature((5, 11), "PR_SET_SYSCALL_USER_DISPATCH: calls from outside a range of addresses are SIGSYS"),
     "addfd_send": Feature((5, 14), "SECCOMP_ADDFD_FLAG_SEND"),
     "dead_mode": Feature((5, 17), "a killed task is in mode 3 until it is gone"),
     "wait_killable": Feature((5, 19), "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"),
