@@ -187,6 +187,16 @@ def test_the_reference_shows_every_option_of_every_command(monkeypatch):
         assert flags <= set(re.findall(r"(?<![\w-])--?[a-zA-Z][a-z-]*", sections[command])), command
 
 
+def test_exit_codes_are_told_of_every_command_that_answers_a_question():
+    answering = {
+        command
+        for command in COMMANDS
+        if re.search(r"exit codes?.*?[,;] 1 ", importlib.import_module(f"seclude.cli.{command}").COMMAND.epilog, re.DOTALL | re.IGNORECASE)
+    }
+    rows = re.findall(r"^\| (`[a-z].*?`) \|", (ROOT / "docs/reference/exit-codes.md").read_text(), re.MULTILINE)
+    assert {name.split()[0] for row in rows for name in re.findall(r"`(.+?)`", row)} == answering
+
+
 def test_ellipsis_is_minimal():
     assert matches(["a ... c"], "a b c\n")
     assert not matches(["a ... c"], "a b\nc\n")
