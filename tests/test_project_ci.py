@@ -11,6 +11,7 @@ import tomllib
 import pytest
 
 import seclude as package
+from seclude.cli.main import COMMANDS
 from support import ROOT
 
 NEEDS = ("need_program", "need_header", "need_system_module")
@@ -47,6 +48,11 @@ def test_continuous_run_is_a_program():
 def test_changelog_knows_the_version_or_has_it_unreleased():
     text = (ROOT / "CHANGELOG.md").read_text()
     assert f"## [{package.__version__}]" in text or "## [Unreleased]" in text
+
+
+def test_changelog_names_every_command():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert [name for name in COMMANDS if not re.search(rf"`(?:seclude )?{name}\b", text)] == []
 
 
 def test_the_package_needs_the_standard_library_only():
