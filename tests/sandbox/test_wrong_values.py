@@ -24,3 +24,10 @@ def test_what_is_no_policy_is_refused(policy):
 def test_an_environment_is_names_and_values(env):
     with pytest.raises(UsageError, match="expected names and values"):
         seclude.confined("compute", env=env)
+
+
+@pytest.mark.parametrize("rules", [["mkdir"], [("permit", "mkdir")], [("allow",)], [("allow", 3)], [("allow", "mkdir", "rmdir")], [None]])
+def test_rules_are_pairs_of_a_known_kind(rules):
+    for run in (lambda: seclude.run(["true"], rules=rules), lambda: seclude.Judge(rules=rules)):
+        with pytest.raises(UsageError, match="is no rule to try first"):
+            run()

@@ -69,14 +69,12 @@ def main(arguments: Arguments) -> int:
 def _built(arguments: Arguments) -> Filter:
     from seclude import abi
     from seclude.compiler import compile as build
-    from seclude.policy import load, prepend
-    from seclude.sandbox.prepare import DENY
+    from seclude.policy import load
+    from seclude.sandbox.prepare import with_rules
 
     native = arguments.text("arch")
     policy = load(arguments.rest[0], native=abi.arch(native).name if native else None)
-    rules = [("allow" if kind == "allow" else DENY, rule, f"--{kind}") for kind, rule in arguments.ordered if kind in ("allow", "deny")]
-    if rules:
-        policy = prepend(policy, rules)
+    policy = with_rules(policy, [(kind, rule) for kind, rule in arguments.ordered if kind in ("allow", "deny")])
     file = arguments.text("weights")
     weights = read_weights(file) if file is not None else None
     mode = arguments.text("optimize_for") or "blend"

@@ -11,7 +11,7 @@ import os
 
 from seclude.errors import PolicyError, SecludeError, UsageError
 from seclude.policy.language import is_file, load, parse
-from seclude.sandbox.prepare import DENY
+from seclude.sandbox.prepare import LINES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,5 +91,5 @@ def _head(name: str, artifact: Artifact) -> str:
     if is_file(asked):
         asked = os.path.relpath(asked, os.path.dirname(name) or ".")
         asked = asked if "/" in asked else f"./{asked}"
-    rules = "".join(f"{'allow' if kind == 'allow' else DENY} {rule}\n" for kind, rule in artifact.overrides if kind in ("allow", "deny"))
+    rules = "".join(f"{LINES[kind]} {rule}\n" for kind, rule in artifact.overrides if kind in ("allow", "deny"))
     return f"# Answers to the questions of: seclude run --ask\n{rules}include {asked}\n"

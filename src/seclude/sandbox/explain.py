@@ -30,8 +30,8 @@ _VALUES = 8
 
 def policy_of(artifact: Artifact) -> Policy:
     """The policy that ``artifact`` was compiled from. Raises `PolicyError` where its texts are not at hand (made in Python)."""
-    from seclude.policy import parse, prepend
-    from seclude.sandbox.prepare import LINES
+    from seclude.policy import parse
+    from seclude.sandbox.prepare import with_rules
 
     if not artifact.sources:
         raise PolicyError("a policy made in Python has no text")
@@ -51,10 +51,7 @@ def policy_of(artifact: Artifact) -> Policy:
                 return there, body
         raise PolicyError(f"include {name}: its text is not part of the compiled policy")
 
-    policy = parse(text, file, include=included, native=artifact.native)
-    if extra:
-        policy = prepend(policy, [(LINES[kind], rule, f"--{kind}") for kind, rule in artifact.overrides])
-    return policy
+    return with_rules(parse(text, file, include=included, native=artifact.native), artifact.overrides)
 
 
 def place_of(artifact: Artifact, arch: str, nr: int, args: tuple[int, ...]) -> str:

@@ -22,15 +22,13 @@ if TYPE_CHECKING:
 
     from seclude.policy import Policy
 
-__all__ = ["DENY", "LINES", "prepare"]
+__all__ = ["LINES", "prepare", "with_rules"]
 
 #: kinds of ``rules`` that are no lines of the policy, but change the form in which it is loaded for a supervisor
 FORMS = ("trace", "engine", "broker", "refuse")
 
-#: what ``--deny RULE`` stands for
-DENY = "errno(EPERM)"
 #: kinds of ``rules`` that are lines of the policy, and the action that each stands for
-LINES = {"allow": "allow", "deny": DENY, "notify": "notify"}
+LINES = {"allow": "allow", "deny": "errno(EPERM)", "notify": "notify"}
 _SUFFIX = ".seclude"
 _PACKAGE = os.path.dirname(os.path.dirname(__file__))
 _TEXT_LIMIT = 4 << 20
@@ -51,11 +49,11 @@ def prepare(
     are allowed, stop for a tracer (`seclude.decision.traced`), ``("engine", "ptrace")`` lets calls with the action notify stop for a tracer too, as those with trace do. ``cache`` allows the
     compiled preset and the cache directory. ``native`` is the architecture that the policy's ``native`` means; this process's by default.
 
-    Raises `PolicyError`, `BudgetError`. A cache that cannot be used is no error: ``summary["cache"]`` says what happened.
+    Raises `UsageError`, `PolicyError`, `BudgetError`. A cache that cannot be used is no error: ``summary["cache"]`` says what happened.
     """
     from seclude import abi
 
-    extra = tuple(rules)
+    extra = tuple(map(_pair, rules))
     machine = abi.arch(native).name if native else abi.native().name
     if not isinstance(policy, (str, os.PathLike)):
         if not hasattr(type(policy), "effective"):
@@ -70,6 +68,13 @@ def prepare(
         if shipped is not None:
             return _said(shipped, "shipped with the package")
     return _cached(name, preset, machine, extra)
+
+
+def _pair(rule: object) -> tuple[str, str]:
+    match rule:
+        case [str(kind), str(text)] if kind in LINES or kind in FORMS:
+            return kind, text
+    raise UsageError(f"rules: {rule!r} is no rule to try first", "give pairs of 'allow', 'deny' or 'notify' and a rule: ('allow', 'mkdir')")
 
 
 def _said(artifact: Artifact, what: str) -> Artifact:
@@ -154,12 +159,19 @@ def _cached(name: str, preset: bool, machine: str, extra: tuple[tuple[str, str],
         return _said(artifact, "stored" if store.put(key, artifact) else "off: the cache cannot be written")
 
 
+def with_rules(policy: Policy, rules: Iterable[tuple[str, str]]) -> Policy:
+    """``policy`` with the lines that ``rules`` stand for before its own. Raises `PolicyError`."""
+    from seclude.policy import prepend
+
+    lines = [(LINES[kind], rule, f"--{kind}") for kind, rule in rules]
+    return prepend(policy, lines) if lines else policy
+
+
 def _compile(policy: str | Policy, name: str, machine: str, extra: tuple[tuple[str, str], ...]) -> Artifact:
     from seclude.compiler.pack import pack
-    from seclude.policy import load, prepend
+    from seclude.policy import load
 
     read = load(policy, native=machine) if isinstance(policy, str) else policy
     lines = tuple(pair for pair in extra if pair[0] not in FORMS)
-    if lines:
-        read = prepend(read, [(LINES[kind], rule, f"--{kind}") for kind, rule in lines])
+    read = with_rules(read, lines)
     return pack(read, name, read.native or machine, lines, [pair for pair in extra if pair[0] in FORMS])
