@@ -24,6 +24,13 @@ def test_what_is_no_policy_is_refused(policy):
 def test_an_environment_is_names_and_values(env):
     with pytest.raises(UsageError, match="expected names and values"):
         seclude.confined("compute", env=env)
+    with pytest.raises(UsageError, match="expected names and values"):
+        seclude.run(["true"], env=env)
+
+
+def test_input_is_bytes_or_a_descriptor():
+    with pytest.raises(UsageError, match="expected bytes to feed, or a descriptor"):
+        seclude.run(["cat"], stdin="text")
 
 
 @pytest.mark.parametrize("rules", [["mkdir"], [("permit", "mkdir")], [("allow",)], [("allow", 3)], [("allow", "mkdir", "rmdir")], [None]])

@@ -22,6 +22,7 @@ from seclude.kernel.signals import csignal
 from seclude.sandbox import confined_pool as _pool
 from seclude.sandbox.confined_errors import ConfinedEnded, ConfinedError, ConfinedRaised, ConfinedTimeout, ConfinedViolation, Outcome
 from seclude.sandbox.limits import read_bytes, read_count, read_seconds
+from seclude.sandbox.options import variables
 from seclude.sandbox.plain import PlainError, decode, encode
 from seclude.supervise.record import Denial
 
@@ -100,7 +101,7 @@ def confined(
         "output": read_bytes(output, "output"),
         "file_size": None if file_size is None else read_bytes(file_size, "file_size"),
         "files": None if read is None and write is None else (_paths(read), _paths(write)),
-        "env": _environment(env),
+        "env": variables({} if env is None else env, "confined"),
         "report": report,
         "rules": tuple(rules),
         "warm": warm,
@@ -373,17 +374,6 @@ def _paths(given: Iterable[str | os.PathLike[str]] | None) -> list[str]:
     if isinstance(given, (str, bytes)):
         raise UsageError(f"confined: expected a list of paths, got {given!r}", f"write [{given!r}]")
     return [] if given is None else [os.path.abspath(os.fspath(path)) for path in given]
-
-
-def _environment(given: Mapping[str, str] | None) -> dict[str, str]:
-    try:
-        made: dict[Any, Any] = {} if given is None else dict(given)
-    except (TypeError, ValueError):
-        made = {"": ""}
-    for name, value in made.items():
-        if not (isinstance(name, str) and isinstance(value, str) and name) or "=" in name or "\0" in name + value:
-            raise UsageError(f"confined: env={given!r}: expected names and values, both text", "write env={'LANG': 'C.UTF-8'}")
-    return made
 
 
 def _arguments(args: tuple[Any, ...], keywords: dict[str, Any], limit: int) -> UsageError:

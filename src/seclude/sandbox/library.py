@@ -78,6 +78,8 @@ def run(
         raise UsageError(f"run: expected a list of words, got {command!r}", "write seclude.run(['ls', '-l'])")
     if capture and (stdout is not None or stderr is not None):
         raise UsageError("run: capture=True takes both streams, so stdout= and stderr= cannot be given as well")
+    if stdin is not None and not isinstance(stdin, (bytes, int)):
+        raise UsageError(f"run: stdin={stdin!r}: expected bytes to feed, or a descriptor", "write stdin=b'...'")
     bounds = Limits.read(limits)
     if timeout is not None:
         bounds = bounds.replace(wall=timeout)
@@ -94,10 +96,10 @@ def run(
         raise UsageError("run: trace_file= says where to, but not what", 'name calls: trace="openat", or trace="all"')
     extra = options.rules(rules, supervision, report=report)
     artifact = prepare(policy, rules=extra)
-    environment = dict(os.environb) if env is None else {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
+    variables = os.environ if env is None else options.variables(env, "run")
     job = Job(
         [os.fsencode(word) for word in command],
-        [name + b"=" + value for name, value in environment.items()],
+        [os.fsencode(f"{name}={value}") for name, value in variables.items()],
         artifact,
         bounds,
         cwd=_directory(cwd),

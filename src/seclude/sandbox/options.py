@@ -5,13 +5,15 @@ The same options give the same pairs in the same order, whichever way they came:
 
 from __future__ import annotations
 
+from seclude.errors import UsageError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-__all__ = ["asked", "rules"]
+__all__ = ["asked", "rules", "variables"]
 
 _BROKERED = ("connect", "bind", "exec")
 _FILES = ("read", "write", "hide")
@@ -40,6 +42,18 @@ def asked(
         if found:
             out |= found | {"runtime": runtime}
     return out
+
+
+def variables(given: Mapping[str, str], what: str) -> dict[str, str]:
+    """The variables of ``env=``. Raises `UsageError`, which begins with ``what``, for what is no name or no value of one."""
+    try:
+        made: dict[Any, Any] = dict(given)
+    except (TypeError, ValueError):
+        made = {"": ""}
+    for name, value in made.items():
+        if not (isinstance(name, str) and isinstance(value, str) and name) or "=" in name or "\0" in name + value:
+            raise UsageError(f"{what}: env={given!r}: expected names and values, both text", "write env={'LANG': 'C.UTF-8'}")
+    return made
 
 
 def rules(given: Iterable[tuple[str, str]], supervision: Mapping[str, Any], *, report: bool) -> list[tuple[str, str]]:
