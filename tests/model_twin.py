@@ -21,6 +21,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from run_support import c_program
 from seclude.bpf import codes
 from seclude.bpf.program import Program
@@ -184,19 +186,51 @@ class Twin:
     # --- actors
 
     def thread(self, actor):
+        inside = self._inside(actor)
+        known = set(os.listdir(f"/proc/{actor.tid}/task")) if inside else set()
         task = self.kernel.clone_thread(actor.task)
         actor.send(_THREAD, args=(len(self.actors),))
         value, _, _ = actor.receive()
         assert value == 0
-        return self._new(task)
+        made = self._new(task)
+        if inside:  # what it says of itself is its number there
+            (number,) = set(os.listdir(f"/proc/{actor.tid}/task")) - known
+            made.tid = int(number)
+        return made
 
-    def fork(self, actor):
-        task = self.kernel.fork(actor.task)
-        actor.send(_FORK, args=(len(self.actors),))
+    def fork(self, actor, *, namespace=False):
+        """A child; ``namespace``: the first of a pid namespace of its own."""
+        known = set(_children_of(actor.tid)) if namespace or self._inside(actor) else set()
+        task = self.kernel.fork(actor.task, new_pid_namespace=namespace)
+        actor.send(_FORK, args=(len(self.actors), 2 * namespace))
         value, _, _ = actor.receive()
-        assert value > 0
-        self.children.append(value)
-        return self._new(task)
+        if namespace and value == -uapi.EPERM:
+            pytest.skip("no pid namespace may be made here")
+        assert value > 0, value
+        # What a maker in a namespace is told is its own number for the child, and what the child says of itself is the child's.
+        number = value
+        if namespace or self._inside(actor):
+            (number,) = set(_children_of(actor.tid)) - known
+        self.children.append(number)
+        made = self._new(task)
+        made.tid = number
+        return made
+
+    def _inside(self, actor):
+        return actor.task.process.namespace is not self.kernel.namespace
+
+    def receive_inside(self, actor, fd):
+        """RECV by an actor, of a listener that it has: the notification's process as the actor's own namespace numbers it."""
+        notif = SeccompNotif()
+        value = self._both(
+            f"actor {actor.index} receives",
+            actor,
+            lambda: self.kernel.ioctl(actor.task, fd, uapi.SECCOMP_IOCTL_NOTIF_RECV, notif),
+            _CALL, 16, (fd, uapi.SECCOMP_IOCTL_NOTIF_RECV, 0), 4, bytes(80),
+        )  # fmt: skip
+        assert value == 0
+        _, pid = struct.unpack_from("=QI", self.arena)
+        return self.same("the notification's pid", notif.pid, pid)
 
     def born(self, actor, thread=False, vfork=False):
         """A child or a thread of an actor whose tracer is told of it: nobody has said anything yet, and the new one's number is in its maker's stop."""
@@ -312,8 +346,8 @@ class Twin:
             selector=selector,
         )
 
-    def seccomp(self, actor, op, flags=0, uargs=None, length=None):
-        """seccomp(2); ``uargs``: None, FAULT, a Program (or None inside an Fprog), an action's number, or "sizes"."""
+    def seccomp(self, actor, op, flags=0, uargs=None, length=None, *, keep=False):
+        """seccomp(2); ``uargs``: None, FAULT, a Program (or None inside an Fprog), an action's number, or "sizes". ``keep``: a listener stays the actor's."""
         out = Out() if uargs == "sizes" else None
         given = out or (Fprog(uargs, length) if isinstance(uargs, Program) else uargs)
         pointer, pointers, data = _in_arena(uargs, length)
@@ -331,7 +365,7 @@ class Twin:
         )
         if out is not None and value == 0:
             self.same("sizes", out.value, struct.unpack_from("=HHH", self.arena))
-        if flags & codes.SECCOMP_FILTER_FLAG_NEW_LISTENER and isinstance(value, int) and value >= 0:
+        if flags & codes.SECCOMP_FILTER_FLAG_NEW_LISTENER and isinstance(value, int) and value >= 0 and not keep:
             self._take(actor, value)
         return value
 
@@ -519,6 +553,14 @@ class Twin:
         given, _, fd = self.listeners.pop(self.newest)
         self.kernel.close(self.supervisor, given)
         os.close(fd)
+
+
+def _children_of(pid):
+    """Its children, as this process numbers them."""
+    where = Path(f"/proc/{pid}/task/{pid}/children")
+    if not where.exists():
+        pytest.skip("this kernel does not list children (CONFIG_PROC_CHILDREN)")
+    return [int(word) for word in where.read_text().split()]
 
 
 def _errno_of(request):

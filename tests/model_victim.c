@@ -88,8 +88,9 @@ static long obey(struct command *c, unsigned char *arena) {
         return pthread_sigmask(c->a[1] ? SIG_BLOCK : SIG_UNBLOCK, &set, 0);
     case THREAD: return -pthread_create(&thread, 0, serve, (void *)c->a[0]);
     case FORK: {
-        /* with a second argument it is vfork(2), without sharing memory: what is to be seen of it is when its maker goes on */
-        long child = c->a[1] ? raw(SYS_clone, 0x4000 | SIGCHLD, 0, 0, 0, 0, 0) : raw(SYS_fork, 0, 0, 0, 0, 0, 0);
+        /* 1: vfork(2), without sharing memory: what is to be seen of it is when its maker goes on; 2: into a pid namespace of its own */
+        long flags = c->a[1] == 1 ? 0x4000 : 0x20000000;
+        long child = c->a[1] ? raw(SYS_clone, flags | SIGCHLD, 0, 0, 0, 0, 0) : raw(SYS_fork, 0, 0, 0, 0, 0, 0);
         if (child == 0) { serve((void *)c->a[0]); raw(SYS_exit_group, 0, 0, 0, 0, 0, 0); }
         return child;
     }

@@ -11,6 +11,7 @@ import array
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import socket
 import struct
@@ -161,6 +162,14 @@ class World:
         finally:
             os.close(handle)
 
+    @staticmethod
+    def wait(threads, patience=1):
+        """Until one of them has answered or is gone, at most so many milliseconds."""
+        poll = select.poll()
+        for thread in threads:
+            poll.register(thread.channel, select.POLLIN)
+        poll.poll(patience)
+
     def close(self):
         for pid in {thread.pid for thread in self.threads}:
             with contextlib.suppress(ProcessLookupError):
@@ -203,6 +212,12 @@ class Audit:
             if struct.unpack_from("=H", raw, 4)[0] == 1326:
                 text = raw[16:].decode("utf-8", "replace").rstrip("\0")
                 found.append(dict(word.partition("=")[::2] for word in text.split() if "=" in word))
+
+    def wait(self, patience=20):
+        """Until there is a record, at most so many milliseconds."""
+        poll = select.poll()
+        poll.register(self._reader, select.POLLIN)
+        poll.poll(patience)
 
     def close(self):
         self._reader.close()

@@ -164,7 +164,8 @@ class Machine(RuleBasedStateMachine):
             if spins < 50:
                 os.sched_yield()
             else:
-                time.sleep(0.0002)
+                # Until somebody says something or ends; that one has fallen asleep is told by nobody, and asked again.
+                self.world.wait([thread for task, thread in self.threads.items() if not task.exited])
         for task, (what, call, compare) in list(self.calls.items()):
             if call.state == "sleeping":
                 continue
@@ -704,7 +705,7 @@ class Machine(RuleBasedStateMachine):
                 if _lost() != LOST:
                     return  # the kernel itself says that it dropped some
                 raise Disagreement(f"audit log: the kernel alone says {got - wanted}, the model alone {wanted - got}")
-            time.sleep(0.0005)
+            self.audit.wait()
 
 
 def _tgkill(pid, tid, signo):

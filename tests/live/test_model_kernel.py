@@ -658,3 +658,39 @@ def test_a_tracer_sees_nothing_of_a_dispatched_call(twin, traced):
     assert twin.stop(traced) == uapi.SIGSYS << 8 | 0x7F, "the signal alone"
     twin.resume(traced, uapi.SIGSYS)
     assert twin.woken(traced) == GETPPID
+
+
+# --- pid namespaces
+
+
+def test_a_supervisor_outside_sees_its_own_numbers_of_those_inside(twin):
+    me = supervised(twin)
+    inner = twin.fork(me, namespace=True)
+    third = twin.fork(inner)
+    for actor in (third, me, inner):
+        twin.call(actor, GETPPID)
+        number = twin.receive()  # compares the process: this one's number for it
+        twin.reply(number, val=actor.index + 50)
+        assert twin.woken(actor) == actor.index + 50
+    assert [twin.call(actor, GETPID) for actor in (inner, third)] == [1, 2]
+
+
+def test_a_supervisor_inside_sees_nobody_outside(twin):
+    """The pid of a notification is 0 where its reader's namespace has no number for it."""
+    me = twin.actors[0]
+    fd = twin.seccomp(me, FILTER, LISTENER, of(codes.SECCOMP_RET_USER_NOTIF, GETPPID), keep=True)
+    inner = twin.fork(me, namespace=True)
+    third, thread = twin.fork(inner), twin.thread(inner)
+    for actor, number in ((third, 2), (thread, 3), (me, 0)):
+        twin.call(actor, GETPPID)
+        assert twin.receive_inside(inner, fd) == number
+
+
+def test_tsync_names_a_thread_as_its_callers_namespace_does(twin):
+    me = twin.actors[0]
+    twin.prctl(me, 38, 1)
+    inner = twin.fork(me, namespace=True)
+    thread = twin.thread(inner)
+    twin.seccomp(thread, FILTER, 0, of(codes.SECCOMP_RET_ERRNO | 5, GETPPID))
+    assert twin.seccomp(inner, FILTER, TSYNC, always(ALLOW)) == 2
+    assert twin.call(inner, GETPPID) == 0, "its maker has no number there"
