@@ -20,6 +20,7 @@ X86_64 = arch("x86_64")
 words = st.lists(st.one_of(st.integers(0, 0xFFFFFFFF), st.sampled_from([0, 1, 0x40000000, 0xC000003E])), min_size=16, max_size=16)
 
 
+@pytest.mark.slow
 @given(loadable(), words, byteorders)
 def test_the_two_machines_agree(program, data, order):
     """`trace` and `run` are written apart: each step's value and the count must be the same."""
@@ -95,6 +96,7 @@ def test_what_cannot_be_meant(call, arguments, said):
     assert said in str(error.value)
 
 
+@pytest.mark.slow
 @given(st.sampled_from(ARCHITECTURES), st.sampled_from(["read", "openat", "clone", "9", "-1"]), st.lists(st.text(max_size=12), max_size=7))
 def test_any_words_are_a_call_or_an_error(name, call, arguments):
     with contextlib.suppress(UsageError):

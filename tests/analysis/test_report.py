@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import os
 import pty
@@ -22,7 +23,7 @@ from seclude.bpf import assemble
 from seclude.decision import from_policy, from_program, stack
 from seclude.errors import BudgetError, UsageError
 from seclude.policy import GROUPS, PRESETS, evaluate, load, parse
-from support import run, run_python, seclude
+from support import once, run, run_python, seclude
 
 X86_64 = abi.arch("x86_64")
 LARGEST = 1_500_000
@@ -216,14 +217,22 @@ def test_a_condition_that_nearly_all_calls_share_is_spelt_once():
 # ── the page ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+INPUTS = {
+    "one": lambda: [preset("container")],
+    "two": lambda: [preset("container"), preset("readonly")],
+    "equal": lambda: [preset("container"), preset("container")],
+    "docker": lambda: [docker_input()],
+}
+
+
 @pytest.fixture(scope="module")
 def pages():
-    return {
-        "one": report([preset("container")]),
-        "two": report([preset("container"), preset("readonly")]),
-        "equal": report([preset("container"), preset("container")]),
-        "docker": report([docker_input()]),
-    }
+    """Each is made once in a run of the tests, whichever process of it asks first."""
+    return {name: once(f"{name}.html", functools.partial(write_page, name)).read_text(encoding="utf-8") for name in INPUTS}
+
+
+def write_page(name, path):
+    path.write_text(report(INPUTS[name]()), encoding="utf-8")
 
 
 def docker_input():

@@ -62,6 +62,7 @@ def reachable(program):
     return found
 
 
+@pytest.mark.slow
 def test_every_reachable_instruction_stands_in_exactly_one_box(drawn):
     program, graph = drawn
     shown = [row.pc for box in graph.boxes for row in box.rows if program[row.pc][0] not in RETURNS]
@@ -151,6 +152,7 @@ def test_a_jump_whose_ways_are_one():
     assert box.rows[-1].exits[0].calls == len(X86_64.calls())
 
 
+@pytest.mark.slow
 def test_too_many_boxes_are_not_drawn():
     # Each step is reached on two ways, so each is a box.
     steps = "".join(f"if (A & {1 + step % 64}) goto a{step}\nA += 1\na{step}:\nA ^= 3\n" for step in range(MOST_BOXES))

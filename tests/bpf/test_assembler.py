@@ -301,6 +301,7 @@ def test_diamonds_do_not_multiply():
     assert assemble(disassemble(program)) == program
 
 
+@pytest.mark.slow
 def test_every_opcode_with_every_kind_of_field_reads_back():
     fields = [(0, 0, 0), (0, 0, 1), (0, 0, 0xFFFFFFFF), (1, 0, 0), (0, 1, 0), (1, 2, 3), (255, 255, 0x80000000)]
     for byteorder in ("little", "big"):
@@ -369,6 +370,7 @@ def test_conditions_of_several_comparisons(condition, holds, form):
         assert evaluate(program, 0, number) == (1 if holds(number) else 0)
 
 
+@pytest.mark.slow
 def test_a_guess_is_made_only_for_faults_that_are_shown(monkeypatch):
     """Twenty thousand misspelt lines took minutes: each searched all names for the nearest one."""
     from seclude.bpf import assembler

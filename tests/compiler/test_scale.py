@@ -66,6 +66,7 @@ def test_rules_with_many_conditions_of_several_arguments():
             assert (run(built.program, words)[0] == ALLOW) == want
 
 
+@pytest.mark.slow
 def test_four_thousand_instructions_are_read():
     code = [(0x20, 0, 0, 4), (0x15, 1, 0, X86_64), (0x06, 0, 0, 0), (0x20, 0, 0, 0)]
     rnd = random.Random(1)

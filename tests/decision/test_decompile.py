@@ -169,6 +169,7 @@ def test_clauses_of_what_is_too_fine_to_list():
         list(clauses(d))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(70))
 def test_spelled_conditions_mean_what_they_spell(seed):
     # Every predicate over raw registers comes back as a condition with exactly that meaning.
@@ -194,6 +195,7 @@ def test_spelled_conditions_mean_what_they_spell(seed):
     assert condition(lower_condition(parse_condition(text), scope)) is test
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_random_policies_come_back(seed):
     rnd = random.Random(seed)

@@ -77,6 +77,7 @@ def test_the_traced_form_is_proven_like_any_other(decision):
     assert from_program(program) == told
 
 
+@pytest.mark.slow
 @given(st.sets(st.sampled_from(["openat", "read", "close", "getppid", "ptrace", "chroot", "connect", "bind", "mkdir"])), st.booleans())
 def test_tracing_back_is_the_reported_form(decision, names, others):
     """What is traced is what was allowed: with TRACED read as allow nothing has changed but the policy's own trace leaves."""

@@ -14,6 +14,7 @@ from seclude.analysis.report import Input, report
 from seclude.bpf import assemble
 from seclude.decision import from_policy, from_program
 from seclude.policy import load, parse
+from support import once
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -37,11 +38,16 @@ def written(text, name):
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
+def files():
+    """Made once in a run of the tests, whichever process of it asks first."""
+    return once("report-pages", write_pages)
+
+
+def write_pages(place):
     profile = formats.read(docker_profile(), "docker.json")
     docker = Input("docker.json", profile.decision, "OCI seccomp profile", byteorder=profile.byteorder)
     program = assemble("A = sys_number\nif (A == 0) goto ok\nreturn ERRNO(EPERM)\nok:\nreturn ALLOW")
-    place = tmp_path_factory.mktemp("pages")
+    place.mkdir()
     pages = {
         "one": [preset("container")],
         "two": [preset("container"), docker],
@@ -52,8 +58,7 @@ def files(tmp_path_factory):
         ],
     }
     for name, inputs in pages.items():
-        (place / f"{name}.html").write_text(report(inputs))
-    return place
+        (place / f"{name}.html").write_text(report(inputs), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

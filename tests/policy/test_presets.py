@@ -242,6 +242,7 @@ def docker(profile, name, args):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["x86_64", "x86"])
 def test_container_permits_nothing_that_the_engines_default_refuses(arch):
     profile = json.loads((FIXTURES / "docker-default.json").read_text())

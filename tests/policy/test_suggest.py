@@ -68,6 +68,7 @@ def test_nothing_is_offered_where_no_rule_can_help():
     assert suggest(policy, "aarch64", 1) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["container", "readonly", "no-network", "compute"])
 def test_every_offer_works(preset):
     policy = load(preset, native="x86_64")
