@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from seclude.cli.options import Command, Option
+from seclude.cli.options import Command, Option, given_number
 from seclude.errors import UsageError, printable
 
 TYPE_CHECKING = False
@@ -52,7 +52,7 @@ def main(arguments: Arguments) -> int:
     arch = find(wanted) if wanted is not None else native()
     source = read_source(name, arch=arch, byteorder=arguments.text("byteorder"))
     asked = read_call(arch, call, values)
-    emulation = emulate(source.program, asked, ip=_address(arguments.text("ip") or "0"))
+    emulation = emulate(source.program, asked, ip=given_number(arguments, "emu", "ip", 1 << 64))
     if arguments.flag("json"):
         sys.stdout.write(_as_json(source, emulation))
         return 0
@@ -70,16 +70,6 @@ def main(arguments: Arguments) -> int:
         else:
             sys.stdout.write(f"kernel's bitmap: no, {emulation.why}\n")
     return 0
-
-
-def _address(text: str) -> int:
-    try:
-        value = int(text, 0)
-    except ValueError:
-        raise UsageError(f"seclude emu: --ip {text!r} is no address", "write 0x401000") from None
-    if not 0 <= value < 1 << 64:
-        raise UsageError(f"seclude emu: --ip {text} does not fit in 64 bits")
-    return value
 
 
 def _as_json(source: Source, emulation: Emulation) -> str:

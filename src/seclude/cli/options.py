@@ -22,6 +22,7 @@ __all__ = [
     "Command",
     "Option",
     "given_limits",
+    "given_number",
     "given_policy",
     "given_variables",
     "limit_options",
@@ -224,6 +225,18 @@ def _wrap(text: str, width: int) -> list[str]:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
     return lines
+
+
+def given_number(arguments: Arguments, command: str, option: str, beyond: int) -> int:
+    """The option's value, decimal or hexadecimal, from 0 and less than ``beyond``. Raises `UsageError`."""
+    given = arguments.text(option) or "0"
+    try:
+        value = int(given, 0)
+    except ValueError:
+        raise UsageError(f"seclude {command}: --{option} {given!r} is no number", "write 4096 or 0x1000") from None
+    if not 0 <= value < beyond:
+        raise UsageError(f"seclude {command}: --{option} {given} is not within 0..{beyond - 1 if beyond < 1 << 32 else hex(beyond - 1)}")
+    return value
 
 
 # -- options that every command has which runs a program under a policy ---------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from seclude.cli.options import Command, Option
+from seclude.cli.options import Command, Option, given_number
 from seclude.cli.sources import INPUTS, read_sources, say_notes
 from seclude.errors import UsageError, printable
 
@@ -80,8 +80,8 @@ def main(arguments: Arguments) -> int:
     done = simulate(
         [(source.name, program) for source in sources for program in programs_of(source)],
         call.nr, arch, call.args,
-        ip=_number(arguments, "ip", 1 << 64), version=arguments.text("kernel") or "6.18", tracer=arguments.text("tracer") or "",
-        supervisor=arguments.text("supervisor") or "", sigsys=arguments.text("sigsys") or "default", threads=max(1, _number(arguments, "threads", 1000)),
+        ip=given_number(arguments, "simulate", "ip", 1 << 64), version=arguments.text("kernel") or "6.18", tracer=arguments.text("tracer") or "",
+        supervisor=arguments.text("supervisor") or "", sigsys=arguments.text("sigsys") or "default", threads=max(1, given_number(arguments, "simulate", "threads", 1000)),
         log=arguments.flag("log"),
     )  # fmt: skip
     names = [source.name for source in sources for _ in programs_of(source)]
@@ -93,17 +93,6 @@ def _machine(arch: Architecture) -> Architecture:
     from seclude.model.simulate import machine_of
 
     return machine_of(arch)
-
-
-def _number(arguments: Arguments, option: str, beyond: int) -> int:
-    given = arguments.text(option) or "0"
-    try:
-        value = int(given, 0)
-    except ValueError:
-        raise UsageError(f"seclude simulate: --{option} {given!r} is no number") from None
-    if not 0 <= value < beyond:
-        raise UsageError(f"seclude simulate: --{option} {given} is not within 0..{beyond - 1}")
-    return value
 
 
 def programs_of(source: Source) -> tuple[Program, ...]:
