@@ -38,8 +38,8 @@ def command(*words):
 
 
 def start(words):
-    """The command, begun; and handles of its target's processes."""
-    child = support.start(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    """The command, begun; and handles of its target's processes. Unbuffered: what is read here is not read by `subprocess.Popen.communicate`."""
+    child = support.start(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
     assert child.stdout is not None
     line = child.stdout.readline().split()
     if len(line) != 2:
@@ -183,7 +183,9 @@ while True:
 def where_the_guard_is_stopped():
     """A target that stops as if by the terminal has its guard stopped too, and gains nothing."""
     shell = support.start(
-        [sys.executable, "-c", SHELL, *command("--wall", "2s", "--policy", MKDIR, "--", victim(), "mkdir", "stop")], stdout=subprocess.PIPE
+        [sys.executable, "-c", SHELL, *command("--wall", "2s", "--policy", MKDIR, "--", victim(), "mkdir", "stop")],
+        stdout=subprocess.PIPE,
+        bufsize=0,
     )
     assert shell.stdout is not None
     lines, handles = [], []
@@ -275,6 +277,7 @@ def only_who_opens_it(place):
         [*words, *command("--wall", "2s", "--policy", MKDIR, "--read", "/etc", "--read", file, "--", "sh", "-c", script + "; wait")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        bufsize=0,
     )
     assert child.stdout is not None
     handle = os.pidfd_open(int(child.stdout.readline()))

@@ -86,7 +86,7 @@ def execute(
 
         if job.mask is None:
             job.mask = sorted(csignal.pthread_sigmask(csignal.SIG_BLOCK, ()))
-        return guard(lambda channel, clock: _attempts(job, path, plain, notes, channel, loaded, os.getppid(), clock))
+        return guard(lambda channel, clock: _attempts(job, path, plain, notes, channel, loaded, os.getppid(), clock), job.limits.wall)
     return _attempts(job, path, plain, notes, control, loaded, 0, clock)
 
 

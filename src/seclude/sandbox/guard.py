@@ -29,6 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from seclude.kernel.alarm import Alarm
     from seclude.sandbox.held import Clock
     from seclude.sandbox.result import Result
 
@@ -67,10 +68,11 @@ def end_orphans(keep: frozenset[int] | set[int]) -> bool:
             return False
 
 
-def guarded(supervise: Callable[[int, Callable[[float, float, float], None]], Result]) -> Result:
+def guarded(supervise: Callable[[int, Callable[[float, float, float], None]], Result], wall: float | None = None) -> Result:
     """Fork; ``supervise(control, clock)`` runs in the child, and its result or error is ours. For a process with one thread.
 
     ``clock(started, due, cpu)`` is how the child says when its time is over, and when nothing of the target is left (`seclude.sandbox.held.Clock.told`).
+    ``wall``: its limit.
 
     The child keeps blocked what is forwarded to it: what arrives when the run is over must not end it before it has answered.
     """
@@ -79,10 +81,14 @@ def guarded(supervise: Callable[[int, Callable[[float, float, float], None]], Re
     mine, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
     blocked = {*_FORWARDED, csignal.SIGCHLD, csignal.SIGCONT}
     mask = csignal.pthread_sigmask(csignal.SIG_BLOCK, blocked)
+    # Before there is anybody who could have us stopped, since then we would not hear when it is due.
+    alarm = None if wall is None else _alarm(wall)
     try:
         pid = os.fork()
     except OSError as error:
         csignal.pthread_sigmask(csignal.SIG_SETMASK, mask)
+        if alarm is not None:
+            alarm.close()
         raise no_process("fork", error.errno or 0) from None
     if pid == 0:
         mine.close()
@@ -102,7 +108,7 @@ def guarded(supervise: Callable[[int, Callable[[float, float, float], None]], Re
     csignal.signal(csignal.SIGCHLD, csignal.SIG_DFL)
     descriptor = signals.signal_descriptor(blocked)
     try:
-        return _watch(pid, mine, descriptor, before)
+        return _watch(pid, mine, descriptor, before, alarm)
     except SecludeError:
         raise
     except BaseException:
@@ -124,20 +130,27 @@ def _tell(channel: int, times: tuple[float, ...]) -> None:
         return
 
 
-def _clock(pid: int, began: float) -> Clock:
+def _alarm(wall: float) -> Alarm | None:
+    """What continues us every now and then from when the limit can be reached, if we are stopped."""
     from seclude.kernel.alarm import Alarm
-    from seclude.sandbox.held import Clock
 
     try:
-        alarm = Alarm(csignal.SIGCONT)
+        made = Alarm(csignal.SIGCONT)
+        made.set(time.monotonic() + wall, 1.0)
     except KernelError:  # no timers are to be had: then a guard that is stopped is late
-        alarm = None
+        return None
+    return made
+
+
+def _clock(pid: int, began: float, alarm: Alarm | None) -> Clock:
+    from seclude.sandbox.held import Clock
+
     made = Clock(pid, alarm)
     made.started = began
     return made
 
 
-def _watch(pid: int, channel: _socket.socket, descriptor: int, before: frozenset[int]) -> Result:
+def _watch(pid: int, channel: _socket.socket, descriptor: int, before: frozenset[int], alarm: Alarm | None) -> Result:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     poll.register(channel.fileno(), select.POLLIN)
@@ -152,7 +165,7 @@ def _watch(pid: int, channel: _socket.socket, descriptor: int, before: frozenset
                         if number in _FORWARDED and not from_kernel:
                             os.kill(pid, number)
                         if number in _ENDING:
-                            clock = clock or _clock(pid, began)
+                            clock = clock or _clock(pid, began, alarm)
                             clock.asked(number)
                     continued = csignal.SIGCONT in {number for number, _ in told} | csignal.sigpending()
                     changed, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
@@ -165,7 +178,7 @@ def _watch(pid: int, channel: _socket.socket, descriptor: int, before: frozenset
                     try:
                         message = wire.receive(channel.fileno())
                         if message[0] == "clock":
-                            clock = clock or _clock(pid, began)
+                            clock = clock or _clock(pid, began, alarm)
                             clock.told(*message[1:])
                             continue
                         result = wire.outcome(message)
@@ -190,8 +203,8 @@ def _watch(pid: int, channel: _socket.socket, descriptor: int, before: frozenset
 
                 return end(clock, before)
     finally:
-        if clock is not None:
-            clock.close()
+        if alarm is not None:
+            alarm.close()
 
 
 def _leaves(pid: int) -> bool:

@@ -68,7 +68,7 @@ class Clock:
     __slots__ = ("_alarm", "_asked", "_cpu", "_cpu_at", "_due", "_look", "_over", "_seen", "_sent", "cpu", "pid", "signal", "started")
 
     def __init__(self, pid: int, alarm: Alarm | None = None) -> None:
-        """``alarm``, taken over, continues us for a look: the terminal can stop a command's guard, and so can what stops the command itself."""
+        """``alarm`` continues us for a look: the terminal can stop a command's guard, and so can what stops the command itself."""
         self.pid = pid
         self._alarm = alarm
         self.started = time.monotonic()
@@ -114,11 +114,6 @@ class Clock:
         self._look, self._seen = (min(times) + GRACE, None) if times else (None, None)
         if self._alarm is not None:
             self._alarm.set(self._look, STILL)
-
-    def close(self) -> None:
-        """No alarm any more."""
-        if self._alarm is not None:
-            self._alarm.close()
 
     def timeout(self) -> int | None:
         """Milliseconds until the next look, rounded up, or None."""
