@@ -107,7 +107,7 @@ class Probe:
     def capability(self, number: int) -> bool:
         from seclude.kernel import capabilities
 
-        return capabilities.has_capability(number)
+        return capabilities.has(number)
 
     def compatible(self) -> str | None:
         """Whether 32-bit programs can be executed: "yes" or "no"; None where there is no 32-bit companion."""

@@ -19,7 +19,6 @@ __all__ = [
     "drop",
     "drop_all",
     "has",
-    "has_capability",
     "limit",
     "set_effective",
     "sets",
@@ -57,16 +56,13 @@ def sets() -> dict[str, int]:
     return {name: getattr(data[0], name) | getattr(data[1], name) << 32 for name in ("effective", "permitted", "inheritable")}
 
 
-def has_capability(capability: int, which: str = "effective") -> bool:
+def has(capability: int, which: str = "effective") -> bool:
     """Whether the calling thread has ``capability`` in the set ``which`` (also ``bounding`` and ``ambient``)."""
     if which == "bounding":
         return prctl.raw(prctl.PR_CAPBSET_READ, capability) == 1
     if which == "ambient":
         return prctl.raw(prctl.PR_CAP_AMBIENT, prctl.PR_CAP_AMBIENT_IS_SET, capability) == 1
     return bool(sets()[which] >> capability & 1)
-
-
-has = has_capability
 
 
 def set_effective(mask: int) -> None:
@@ -85,7 +81,7 @@ def drop(capability: int) -> tuple[str, ...]:
     raises nothing from the bounding set; without it `KernelError` is raised.
     """
     kept: tuple[str, ...] = ()
-    if has_capability(capability, "bounding"):
+    if has(capability, "bounding"):
         result = prctl.raw(prctl.PR_CAPBSET_DROP, capability)
         if result < 0:
             if result != -_errno.EPERM or not prctl.no_new_privs():
@@ -102,7 +98,7 @@ def drop(capability: int) -> tuple[str, ...]:
     result = syscall("capset", ctypes.byref(header), data)
     if result < 0:
         raise failed("capset", -result, f"capability {capability} given up", "")
-    if has_capability(capability) or has_capability(capability, "ambient"):
+    if has(capability) or has(capability, "ambient"):
         raise KernelError(f"capability {capability} is still effective after capset", "a security module may be in the way")
     return kept
 

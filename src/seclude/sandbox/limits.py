@@ -360,7 +360,7 @@ def _nproc(processes: int, uid: int, why: str) -> tuple[int, int, int]:
     exempt = "root" if uid == 0 else ""
     if uid == os.getuid():
         for number, name in ((capabilities.CAP_SYS_RESOURCE, "CAP_SYS_RESOURCE"), (capabilities.CAP_SYS_ADMIN, "CAP_SYS_ADMIN")):
-            exempt = exempt or (f"a process with {name}" if capabilities.has_capability(number) else "")
+            exempt = exempt or (f"a process with {name}" if capabilities.has(number) else "")
     if exempt:
         raise KernelError(
             f"limit processes={processes}: the kernel does not apply RLIMIT_NPROC to {exempt}, and no cgroup can be used: {why}",
