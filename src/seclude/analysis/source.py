@@ -25,12 +25,10 @@ if TYPE_CHECKING:
     from seclude.abi import Architecture
     from seclude.bpf.assembler import Assembly
 
-__all__ = ["FORMS", "LARGEST", "Source", "assemble_source", "read_bytes", "read_source", "source_of", "written"]
+__all__ = ["LARGEST", "Source", "assemble_source", "read_bytes", "read_source", "source_of", "written"]
 
 #: bytes of a file that are read: the kernel takes 32 KiB of a program, and no text of one comes near this
 LARGEST = 4 << 20
-#: the forms that are no language
-FORMS = ("raw", "hex", "string", "c", "ddd", "listing")
 
 
 class Source(NamedTuple):
@@ -83,7 +81,7 @@ def source_of(raw: bytes, name: str, *, arch: Architecture | str | None = None, 
 def written(
     raw: bytes, name: str, *, form: str | None = None, arch: Architecture | str | None = None, byteorder: str | None = None
 ) -> Source | None:
-    """The program in one of `FORMS`, or in this one of them; None for a text of another, which may be assembly. Raises `FilterError`."""
+    """The program in any form but assembly, or in this ``form``; None for a text of no such form. Raises `FilterError`."""
     if byteorder not in (None, "little", "big"):
         raise UsageError(f"byte order {byteorder!r} is neither 'little' nor 'big'")
     shown = _shown(name)
