@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -178,6 +180,30 @@ def test_what_a_thread_of_the_supervisor_answers_stands_before_the_next_call():
     assert [name for name, _ in told] == ["connect", "getppid"] * 12
     outcomes = ["-1 EACCES (Permission denied) (DENIED)", "-1 ECONNREFUSED (Connection refused)"]
     assert [outcome for name, outcome in told if name == "connect"] == outcomes * 6
+
+
+@pytest.mark.parametrize("ending", ["opened", "killed"])
+def test_a_call_that_waits_for_a_broker_is_seen_waiting(tmp_path, ending):
+    """And where it never comes back, it is shown as strace shows it."""
+    os.mkfifo(tmp_path / "fifo")
+    program = c_program(
+        '#include <fcntl.h>\n#include <stdio.h>\n#include <unistd.h>\nint main(void) { printf("%d\\n", getpid()); fflush(stdout); open("fifo", O_RDONLY); }'
+    )
+    trace = tmp_path / "trace"
+    options = ("--write", str(tmp_path), "--read", program, "--trace", "openat", "--trace-file", str(trace), "--report", "none")
+    command = [sys.executable, "-m", "seclude", "run", "--policy", policy(ALLOW), *options, "--", program]
+    with support.start(command, cwd=tmp_path, stdout=subprocess.PIPE) as child:
+        pid = int(child.stdout.readline())
+        waiting = 'openat(AT_FDCWD, "fifo", O_RDONLY'
+        while not (trace.exists() and trace.read_text().endswith(waiting)):
+            assert child.poll() is None, trace.read_text()
+            os.sched_yield()
+        if ending == "killed":
+            os.kill(pid, signal.SIGKILL)
+        else:
+            os.close(os.open(tmp_path / "fifo", os.O_WRONLY))
+    expected = {"killed": [waiting + ") = ?", "+++ killed by SIGKILL +++"], "opened": [waiting + ") = 3", "+++ exited with 0 +++"]}
+    assert [re.sub(" += ", " = ", line) for line in trace.read_text().splitlines()[-2:]] == expected[ending]
 
 
 def test_a_dash_is_standard_output_for_a_trace_and_for_a_report_and_no_log(tmp_path):

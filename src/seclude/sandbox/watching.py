@@ -64,6 +64,11 @@ class Watched(Record):
         if tracer is not None:
             self._shown[id(denial)] = tracer.denied(tid, denial.token, denial.nr, denial.args)
 
+    def waits(self, tid: int, token: int, nr: int, args: tuple[int, ...]) -> None:
+        """See `Record.waits`."""
+        if self.watching.tracer is not None:
+            self.watching.tracer.waits(tid, token, nr, args)
+
     def seen(self, tid: int, token: int, nr: int, args: tuple[int, ...], result: int | None = None) -> Seen:
         """See `Record.seen`."""
         return self.watching.seen(tid, token, nr, args, result)

@@ -74,6 +74,7 @@ class Attendant:
             self._decide(notification.id, chain, call, value)
             return
         self.pending += 1
+        self.record.waits(call.tid, call.token, call.nr, call.raw)
         if place == "async":
             self._loop.submit(self._decide_async(notification.id, chain, call, value))
             return
@@ -112,6 +113,7 @@ class Attendant:
             return
         if type(decided.verdict) is Emulate:
             self.pending += 1
+            self.record.waits(call.tid, call.token, call.nr, call.raw)
             self._in_pool(id_, self._perform, decided, call, value)
             return
         told = self._give(id_, decided, call, value)
@@ -183,11 +185,13 @@ class Attendant:
         if tid and not self._done and tid not in self._giving:
             return
         give_up = time.monotonic() + PATIENCE
+        woken = select.poll()
+        woken.register(self.wake, select.POLLIN)
         while self._giving if not tid else tid in self._giving:
             left = give_up - time.monotonic()
             if left <= 0:
                 break
-            select.select((self.wake,), (), (), left)  # not by yielding: on a busy machine everybody else would have a turn first
+            woken.poll(int(left * 1000) + 1)  # not by yielding: on a busy machine everybody else would have a turn first
             self.drain()
         self.drain()
 

@@ -104,6 +104,9 @@ class Record:
         """The entry of that key."""
         return self._entries.get(key)
 
+    def waits(self, tid: int, token: int, nr: int, args: tuple[int, ...]) -> None:
+        """A thread is about to decide or to do a call, and may take its time. The loop tells."""
+
     def seen(self, tid: int, token: int, nr: int, args: tuple[int, ...], result: int | None = None) -> Seen:  # noqa: ARG002 - for who watches
         """A handler's verdict is about to be given: what the call looks like, where anybody wants to know. Any thread may ask.
 

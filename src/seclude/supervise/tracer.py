@@ -61,7 +61,7 @@ class Wanted:
 class _Open:
     """A call that a thread is in: how it is shown, its arguments, what of its line was written, and in which state the line is."""
 
-    __slots__ = ("args", "broken", "denied", "form", "text")
+    __slots__ = ("args", "broken", "denied", "form", "text", "waits")
 
     def __init__(self, form: Format, args: tuple[int, ...], text: str) -> None:
         self.form = form
@@ -69,6 +69,7 @@ class _Open:
         self.text = text
         self.broken = False
         self.denied = False
+        self.waits = False  # for a thread of ours, and not in the kernel: nobody tells of its end but who answers it
 
 
 class Tracer:
@@ -133,8 +134,7 @@ class Tracer:
         form = find(token, nr)
         if form.name not in self.wanted:  # it stops for handlers
             return GO
-        if self.settle is not None:
-            self.settle(tid)
+        self._settled(tid)
         if self.counts is not None:
             self.counts.begin(tid)
             if self.log is None:
@@ -204,6 +204,7 @@ class Tracer:
 
     def gone(self, tid: int, status: int) -> None:
         """See `seclude.supervise.observer.Calls`."""
+        self._settled(tid)
         if tid in self._calls:
             self._abandon(tid)
         if tid not in self._threads:
@@ -227,8 +228,37 @@ class Tracer:
         view.tid = tid
         return form.whole(view, args)
 
+    def waits(self, tid: int, token: int, nr: int, args: tuple[int, ...]) -> None:
+        """The call is done by a thread of ours, which may take its time: its line is begun."""
+        form = find(token, nr)
+        if form.name not in self.wanted:
+            return
+        self._settled(tid)
+        if self.counts is not None:
+            self.counts.begin(tid)
+            return
+        view = View(self._kernel.read, self._view.limit)
+        view.tid = tid
+        open_ = self._calls[tid] = _Open(form, args, form.entry(view, args))
+        open_.waits = True
+        if not self._failed:
+            self._begin(tid, open_.text)
+
+    def _answered(self, tid: int, text: str, outcome: str, *, denied: bool = False) -> bool:
+        """End the line of a call that waited for a thread of ours. False where there is none."""
+        open_ = self._calls.get(tid)
+        if open_ is None or not open_.waits:
+            return False
+        del self._calls[tid]
+        open_.denied = denied
+        rest = text[len(open_.text) :] if text.startswith(open_.text) else "...)"  # it changed meanwhile
+        self._end(tid, open_, rest, outcome, whole=self._failed)
+        return True
+
     def answered(self, tid: int, text: str, outcome: str) -> None:
         """The denied call has its answer: ``-1 EPERM (...)``, or ``?``."""
+        if self.counts is None and self._answered(tid, text, outcome, denied=True):
+            return
         open_ = self._calls.get(tid)
         if open_ is not None:  # a call that a tracer decides: its line is begun, and its end will be seen
             open_.denied = True
@@ -246,9 +276,18 @@ class Tracer:
             failed = outcome.startswith("-1 ")
             if self.counts is not None:
                 self.counts.end(tid, text.partition("(")[0], failed=failed)
-            elif failed or not self._failed:
+            elif not failed and self._failed:
+                self._calls.pop(tid, None)
+            elif not self._answered(tid, text, outcome + by):
                 self._begin(tid, text)
                 self._finish(outcome + by)
+
+    def _settled(self, tid: int) -> None:
+        """Show what this thread was answered: it is somewhere else by now."""
+        if self.settle is not None:
+            self.settle(tid)
+        if self.verdicts:
+            self.catch_up()
 
     # -- lines -------------------------------------------------------------------------------------------------------------
 
@@ -311,10 +350,7 @@ class Tracer:
     def _event(self, tid: int, text: str, kind: str) -> None:
         if self.counts is not None:
             return
-        if self.settle is not None:
-            self.settle(tid)
-        if self.verdicts:
-            self.catch_up()
+        self._settled(tid)
         if self._line:
             self._break()
         self._output.text(self._prefix(tid) + text + "\n", kind)
