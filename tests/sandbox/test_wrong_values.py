@@ -28,9 +28,10 @@ def test_an_environment_is_names_and_values(env):
         seclude.run(["true"], env=env)
 
 
-def test_input_is_bytes_or_a_descriptor():
+@pytest.mark.parametrize("stdin", ["text", 0.5, ["a"]])
+def test_input_is_bytes_or_a_descriptor(stdin):
     with pytest.raises(UsageError, match="expected bytes to feed, or a descriptor"):
-        seclude.run(["cat"], stdin="text")
+        seclude.run(["cat"], stdin=stdin)
 
 
 @pytest.mark.parametrize("rules", [["mkdir"], [("permit", "mkdir")], [("allow",)], [("allow", 3)], [("allow", "mkdir", "rmdir")], [None]])
