@@ -1,7 +1,8 @@
 """What `make bench` runs for judging: submissions a second, where the time of one goes, and how true the numbers of a verdict are.
 
 The peer is a bare C judge of the classic kind, compiled here: fork, setrlimit, execve, wait4, no policy, no report. To compare what is
-measured, it is itself judged, so that wait4 and the verdict speak of the same run of the same process.
+measured, it is itself judged, so that wait4 and the verdict speak of the same run of the same process. What a control group says is asked of one
+that the peer puts the same program into, without Seclude.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import time
 from pathlib import Path
 
 import seclude
+from seclude.kernel import cgroup
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from run import table  # type: ignore[import-not-found]
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from benchmarks.measuring import table
 
 RUNS = int(os.environ.get("RUNS", "200"))
 TARGET, JOBS = 60, 2
@@ -51,10 +53,18 @@ int main(int n, char **v)
 """
 
 PEER = r"""
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+static void join(const char *group)
+{
+    int f = open(group, O_WRONLY);
+    if (f < 0 || write(f, "0", 1) != 1) _exit(126);
+    close(f);
+}
 int main(int n, char **v)
 {
     struct rusage u;
@@ -62,7 +72,13 @@ int main(int n, char **v)
     int status;
     (void)n;
     pid_t child = fork();
-    if (child == 0) { setrlimit(RLIMIT_CPU, &cpu); setrlimit(RLIMIT_AS, &memory); execv(v[1], v + 1); _exit(127); }
+    if (child == 0) {
+        if (getenv("GROUP")) join(getenv("GROUP"));
+        setrlimit(RLIMIT_CPU, &cpu);
+        setrlimit(RLIMIT_AS, &memory);
+        execv(v[1], v + 1);
+        _exit(127);
+    }
     if (wait4(child, &status, 0, &u) != child) return 1;
     printf("%.6f %ld\n", u.ru_utime.tv_sec + u.ru_stime.tv_sec + (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6, u.ru_maxrss);
     return status != 0;
@@ -97,23 +113,41 @@ def throughput(program: str, peer: str) -> None:
     table(("how", "a second", "each", ""), rows)
 
 
+def charged(peer: str, words: list[str]) -> int | None:
+    """The peak that a control group with nothing but this program in it tells, in bytes; None where there can be none."""
+    group, _ = cgroup.create(memory=1 << 30)
+    if group is None:
+        return None
+    try:
+        if "memory" not in group.bound:
+            return None
+        subprocess.run([peer, *words], stdout=subprocess.DEVNULL, check=True, env={"GROUP": group.places["memory"] + "/cgroup.procs"})
+        return group.usage().memory_peak
+    finally:
+        group.remove()
+
+
 def truth(work: str, peer: str) -> None:
     rows = []
     for mebibytes, milliseconds in ((8, 100), (64, 500), (200, 1000)):
-        cpu, memory = [], []
+        words = [work, str(mebibytes), str(milliseconds)]
+        cpu, resident, memory = [], [], []
         with seclude.Judge(policy="container", cpu=10, memory="1G", jobs=1, read=[work]) as judge:
-            for _ in range(3):
-                one = judge.judge([peer, work, str(mebibytes), str(milliseconds)])
+            for _ in range(5):
+                one = judge.judge([peer, *words])
                 assert one.accepted, one
                 seconds, kibibytes = map(float, one.stdout.split())
                 cpu.append(abs(one.cpu - seconds) / seconds)
-                memory.append(abs(one.memory - kibibytes * 1024) / (kibibytes * 1024))
-        how = one.bound_by["memory"]
-        rows.append(
-            (f"{mebibytes} MiB, {milliseconds} ms", f"{statistics.median(cpu):.2%}", f"{statistics.median(memory):.2%}", f"memory by {how}")
-        )
-    print("A verdict's numbers against wait4's, of the same process (targets: CPU 2 %, memory 5 %)\n")
-    table(("work", "CPU off by", "memory off by", ""), rows)
+                resident.append(abs(one.resident - kibibytes * 1024) / (kibibytes * 1024))
+                said = charged(peer, words)
+                if said is not None:
+                    memory.append(abs(judge.judge(words).memory - said) / said)
+        group = f"{statistics.median(memory):.2%}" if memory else "no group here"
+        rows.append((f"{mebibytes} MiB, {milliseconds} ms", f"{statistics.median(cpu):.2%}", f"{statistics.median(resident):.2%}", group))
+    print(
+        "A verdict's numbers against wait4's of the same process, and a control group's of the same program (targets: CPU 2 %, memory 5 %)\n"
+    )
+    table(("work", "CPU off by", "resident off by", "group's memory off by"), rows)
 
 
 def main() -> int:

@@ -95,7 +95,7 @@ for _ in range(asked['busy']):
     busy.append(pid)
 out = []
 try:
-    with seclude.Judge(jobs=2, **asked['options']) as judge:
+    with seclude.Judge(jobs=asked['jobs'], **asked['options']) as judge:
         with seclude.Case(b'given', asked['expect']) as case:
             for one in judge.each(((command, case) for command in asked['commands'])):
                 plain = one.to_plain()
@@ -123,8 +123,8 @@ def answer() -> str:
     return str(path)
 
 
-def judged(commands, *, nobody=False, busy=0, timeout=support.PATIENCE, **options):
-    asked = {"commands": commands, "options": {"cpu": 0.2, "wall": 30, **options}, "expect": answer(), "busy": busy}
+def judged(commands, *, nobody=False, busy=0, jobs=2, timeout=support.PATIENCE, **options):
+    asked = {"commands": commands, "options": {"cpu": 0.2, "wall": 30, **options}, "expect": answer(), "busy": busy, "jobs": jobs}
     done = support.run_python(HOST, stdin=json.dumps(asked), nobody=nobody, timeout=timeout)
     assert done.status == 0, str(done)
     found = json.loads(done.stdout)
@@ -135,12 +135,15 @@ def judged(commands, *, nobody=False, busy=0, timeout=support.PATIENCE, **option
 def judge_all(table, nobody, **options):
     """One outcome of each victim, after all of them (`REPEAT` of each) were found to be as the table says.
 
-    Under load the time on the clock says little, so only those that wait for it are to reach it.
+    Under load the time on the clock says little, so only those that wait for it are to reach it: many at once, since they do nothing else.
     """
     found: dict[str, dict[str, Any]] = {}
     load = {"busy": 2, "timeout": 4000.0} if REPEAT > 1 else {}
     sleepers = [name for name in table if table[name][1] == "wall"]
-    for names, more in (([name for name in table if name not in sleepers], load), (sleepers, {**load, "wall": 0.6})):
+    for names, more in (
+        ([name for name in table if name not in sleepers], load),
+        (sleepers, {**load, "wall": 0.6, "jobs": min(16, REPEAT + 1)}),
+    ):
         if not names:
             continue
         repeated = [name for name in names for _ in range(REPEAT)]
