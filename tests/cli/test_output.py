@@ -39,6 +39,7 @@ def test_what_cannot_be_written_is_said_and_left(tmp_path):
     write_file("/dev/null", b"x")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [("compile",), ("decompile",), ("optimize",), ("report",)])
 def test_a_dash_is_standard_output(tmp_path, words):
     done = seclude(*words, "compute", "-o", "-", *(("--emit", "asm") if words[0] in ("compile", "optimize") else ()), cwd=tmp_path)
