@@ -38,6 +38,7 @@ OPS = {
             "RECVFD",
             "POLL",
             "WAIT",
+            "DISPATCH",
         ],
         1,
     )

@@ -104,6 +104,7 @@ class Machine(RuleBasedStateMachine):
         self.base = {}
         self.records = []
         self.receiving = {}
+        self.selectors = collections.defaultdict(lambda: bytearray(1))
         self.nofile = nofile
         if nofile != 1024:
             # prlimit64 of the first process itself, so that all others have it
@@ -354,6 +355,34 @@ class Machine(RuleBasedStateMachine):
     def probe_once_more(self, pick, index):
         self._probe(pick, index, 0, False)
 
+    @rule(pick=PICK, mode=st.sampled_from([1, 1, 1, 0]), where=st.sampled_from([(0, 0), (0, 0), (0x1000, 0x1000), (0x1000, 0), (0, 5)]))
+    def user_dispatch(self, pick, mode, where):
+        task = self._idle(pick)
+        if task is not None:
+            self._dispatch(task, mode, where)
+
+    def _dispatch(self, task, mode, where):
+        # Without the byte every call of the puppet's own would be dispatched: only to turn it off.
+        byte = self.selectors[task] if mode else 0
+        self._real(task).tell("DISPATCH", mode, *where, mode)
+        self._both("user dispatch", task, self.model.prctl(task, uapi.PR_SET_SYSCALL_USER_DISPATCH, mode, *where, byte))
+
+    @rule(
+        pick=PICK,
+        index=st.integers(0, 3),
+        selector=st.sampled_from([1, 1, 1, 1, 1, 1, 1, 1, 2]),
+        caught=st.sampled_from([True, True, True, False]),
+    )
+    def probe_dispatched(self, pick, index, selector, caught):
+        """A call that user dispatch takes, before any filter."""
+        task = self._idle(pick)
+        if task is not None and caught:
+            self._sigaction(task, uapi.SIGSYS, HOW.index(CATCH))
+        if task is not None and task.dispatch is None:
+            self._dispatch(task, 1, (0, 0))
+        if task is not None and task.dispatch is not None:
+            self._probe_of(task, index, 7, False, selector)
+
     @rule(pick=PICK, rules=RULES)
     def probe_what_is_notified(self, pick, rules):
         """A filter with a listener, and a call of another task that it notifies."""
@@ -363,12 +392,16 @@ class Machine(RuleBasedStateMachine):
 
     def _probe(self, pick, index, argument, compat):
         task = self._idle(pick, strict=pick % 7 == 0)
-        if task is None:
-            return
+        if task is not None:
+            self._probe_of(task, index, argument, compat)
+
+    def _probe_of(self, task, index, argument, compat, selector=0):
         number = (COMPAT if compat else NUMBERS)[index]
         argument = argument & 0xFFFFFFFF if compat else argument
-        self._real(task).tell("INT80" if compat else "SYSCALL", number, argument)
+        self._real(task).tell("INT80" if compat else "SYSCALL", number, argument, payload=bytes([selector]) if selector else b"")
+        self.selectors[task][0] = selector
         call = self.model.syscall(task, number, argument, arch=I386 if compat else X86_64)
+        self.selectors[task][0] = 0
         own = NUMBERS[index] == 110 and not compat
 
         def compare(call, reply):
@@ -380,7 +413,7 @@ class Machine(RuleBasedStateMachine):
                 return ""
             return f"the kernel says {reply.result}, the model {value}"
 
-        self._both("probe", task, call, compare)
+        self._both("dispatched" if selector and task.dispatch is not None else "probe", task, call, compare)
 
     @rule(pick=PICK, thread=st.booleans())
     def fork_or_clone(self, pick, thread):
@@ -430,11 +463,14 @@ class Machine(RuleBasedStateMachine):
     def sigaction(self, pick, signo, how):
         task = self._idle(pick)
         if task is not None:
-            self._real(task).tell("SIGACTION", signo, how)
-            assert self._reply(self._real(task)).result == 0
-            self.model.sigaction(task, signo, HOW[how])
-            counts["sigaction"] += 1
-            self._settle("sigaction")
+            self._sigaction(task, signo, how)
+
+    def _sigaction(self, task, signo, how):
+        self._real(task).tell("SIGACTION", signo, how)
+        assert self._reply(self._real(task)).result == 0
+        self.model.sigaction(task, signo, HOW[how])
+        counts["sigaction"] += 1
+        self._settle("sigaction")
 
     @rule(pick=PICK, signo=st.sampled_from(SIGNALS), block=st.booleans())
     def mask(self, pick, signo, block):
@@ -458,11 +494,14 @@ class Machine(RuleBasedStateMachine):
         self._real(task).tell("HANDLED")
         reply = self._reply(self._real(task))
         seen = [
-            (one.signo, *((one.code, one.errno, one.syscall, one.arch) if one.signo == uapi.SIGSYS and one.code == 1 else (0,) * 4))
+            (one.signo, *((one.code, one.errno, one.syscall, one.arch) if one.signo == uapi.SIGSYS and one.code in (1, 2) else (0,) * 4))
             for one in Thread.handled(reply)
         ]
         wanted = [
-            (info.signo, *((info.code, info.errno, info.syscall, info.arch) if info.signo == uapi.SIGSYS and info.code == 1 else (0,) * 4))
+            (
+                info.signo,
+                *((info.code, info.errno, info.syscall, info.arch) if info.signo == uapi.SIGSYS and info.code in (1, 2) else (0,) * 4),
+            )
             for info in task.handled
         ]
         task.handled.clear()

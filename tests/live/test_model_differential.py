@@ -55,5 +55,5 @@ def test_the_model_says_what_the_kernel_does(puppet, who, operations):
     assert int(compared[1]) >= operations
     kinds = {name.strip(): number for name, number in re.findall(r"([a-z ]+)=(\d+)", done.stdout.splitlines()[1])}
     assert len(kinds) > 25, kinds
-    for kind in ("load", "probe", "receive", "send", "addfd", "kill", "clone", "fork", "close", "wait"):
+    for kind in ("load", "probe", "receive", "send", "addfd", "kill", "clone", "fork", "close", "wait", "dispatched"):
         assert int(kinds[kind]) > operations // 500, kinds
