@@ -4,7 +4,7 @@ The problem: traced processes die with their tracer (PTRACE_O_EXITKILL), but a t
 (CLONE_UNTRACED), and need not be traced at all; a supervisor that is killed would leave them running. The kernel hands the orphans of a dead process to the nearest ancestor that is a subreaper, so the
 guard is the supervisor's parent: it outlives it, finds the orphans among its own children, and ends them. The other
 way round, the supervisor sees the guard's death as the end of its control channel. A supervisor that the kernel holds sees nothing, not even its clock: for that
-the guard has one too (`seclude.sandbox.held`, loaded where a run has a limit of time, or is to end by a signal).
+the guard has one too (`seclude.sandbox.held`, loaded where a limit of time is reached, or a signal is to end the run).
 
 Rejected: a guard as the supervisor's child (it is not given the orphans); the parent-death signal alone (reaches the main
 process only, and not its children); a pid namespace (needs privileges, or a user namespace, which is often forbidden).
@@ -142,11 +142,21 @@ def _alarm(wall: float) -> Alarm | None:
     return made
 
 
-def _clock(pid: int, began: float, alarm: Alarm | None) -> Clock:
+def _timeout(times: tuple[float, ...] | None) -> int | None:
+    """Milliseconds until a limit of time can be reached, rounded up, or None. Before that nothing needs to be known of clocks."""
+    if times is None or not times[0]:
+        return None
+    started, due, _ = times
+    return max(0, int(((due or started) - time.monotonic()) * 1000) + 1)
+
+
+def _clock(pid: int, began: float, alarm: Alarm | None, times: tuple[float, ...] | None) -> Clock:
     from seclude.sandbox.held import Clock
 
     made = Clock(pid, alarm)
     made.started = began
+    if times is not None:
+        made.told(*times)
     return made
 
 
@@ -155,17 +165,18 @@ def _watch(pid: int, channel: _socket.socket, descriptor: int, before: frozenset
     poll.register(descriptor, select.POLLIN)
     poll.register(channel.fileno(), select.POLLIN)
     clock: Clock | None = None
+    times: tuple[float, ...] | None = None  # what the supervisor said last, kept until a clock has to be made
     began = time.monotonic()
     try:
         while True:
-            for ready, _ in poll.poll(None if clock is None else clock.timeout()):
+            for ready, _ in poll.poll(_timeout(times) if clock is None else clock.timeout()):
                 if ready == descriptor:
                     told = signals.pending(descriptor)
                     for number, from_kernel in told:
                         if number in _FORWARDED and not from_kernel:
                             os.kill(pid, number)
                         if number in _ENDING:
-                            clock = clock or _clock(pid, began, alarm)
+                            clock = clock or _clock(pid, began, alarm, times)
                             clock.asked(number)
                     continued = csignal.SIGCONT in {number for number, _ in told} | csignal.sigpending()
                     changed, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
@@ -178,8 +189,11 @@ def _watch(pid: int, channel: _socket.socket, descriptor: int, before: frozenset
                     try:
                         message = wire.receive(channel.fileno())
                         if message[0] == "clock":
-                            clock = clock or _clock(pid, began, alarm)
-                            clock.told(*message[1:])
+                            times = tuple(message[1:])
+                            if clock is not None:
+                                clock.told(*times)
+                            elif alarm is not None and not times[0]:
+                                alarm.set(None, 1.0)
                             continue
                         result = wire.outcome(message)
                     except wire.Closed:
@@ -198,6 +212,8 @@ def _watch(pid: int, channel: _socket.socket, descriptor: int, before: frozenset
                     elif not left:
                         result.notes.append(f"{LEFT}: {_WHY}")
                     return result
+            if clock is None and _timeout(times) == 0:
+                clock = _clock(pid, began, alarm, times)
             if clock is not None and clock.held():
                 from seclude.sandbox.held import end
 
