@@ -435,6 +435,7 @@ def test_to_change_the_directory_tells_what_is_there_and_may_be_entered_and_noth
             run_support.python(), "-I", "-c", WHEREABOUTS, str(place), options=(*options.replace("PLACE", str(place)).split(), "--chdir", f"{place}/plain"), nobody=nobody
         )  # fmt: skip
     finally:
+        (place / "closed").chmod(0o700)
         shutil.rmtree(place)
     lines = ran.done.stdout.splitlines()
     assert lines[0] == "getcwd -> /plain", str(ran.done)
