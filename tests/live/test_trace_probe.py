@@ -45,8 +45,7 @@ def test_structures_are_shown_as_strace_shows_them():
     strace = need_program("strace")
     program = c_program((Path(__file__).parent / "trace_probe.c").read_text(), "-w", "-static", "-no-pie")
     theirs, ours = public() / "theirs", public() / "ours"
-    options = {"stdin": subprocess.DEVNULL, "check": True, "cwd": public()}
-    subprocess.run([strace, "-f", "-o", str(theirs), program], **options)
+    subprocess.run([strace, "-f", "-o", str(theirs), program], stdin=subprocess.DEVNULL, check=True, cwd=public())
     done = support.seclude(
         "run", "--policy", policy(ALLOW), "--report", "none", "--trace", "all", "--trace-file", str(ours), "--", program, cwd=public()
     )
