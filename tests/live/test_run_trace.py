@@ -193,6 +193,7 @@ def test_a_call_that_waits_for_a_broker_is_seen_waiting(tmp_path, ending):
     options = ("--write", str(tmp_path), "--read", program, "--trace", "openat", "--trace-file", str(trace), "--report", "none")
     command = [sys.executable, "-m", "seclude", "run", "--policy", policy(ALLOW), *options, "--", program]
     with support.start(command, cwd=tmp_path, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
         pid = int(child.stdout.readline())
         waiting = 'openat(AT_FDCWD, "fifo", O_RDONLY'
         while not (trace.exists() and trace.read_text().endswith(waiting)):
