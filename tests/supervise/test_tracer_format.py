@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import struct
+import sys
 
 import pytest
 
+import support
 from seclude.abi import ALL, arch
 from seclude.supervise.tracer_format import find
 from seclude.supervise.tracer_memory import View
 from seclude.supervise.tracer_structs import signal_set, wait_status
 from seclude.supervise.tracer_text import failure, hexadecimal, quoted
+from support import ROOT
 
 X86_64, I386, ARM64 = arch("x86_64"), arch("x86"), arch("aarch64")
 A, B, C = 0x5000, 0x6000, 0x7000
@@ -218,3 +221,10 @@ def test_wait_statuses(status, text):
 def test_errors_without_a_name():
     assert failure(X86_64, 4000) == "-1 (errno 4000)"
     assert failure(arch("mips"), 89) == "-1 ENOSYS (Function not implemented)"
+
+
+def test_what_a_trace_starts_with_is_light():
+    """A traced program waits for these imports."""
+    heavy = ("re", "enum", "collections", "functools", "typing", "dataclasses", "inspect", "json")
+    code = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r}); import seclude.supervise.tracer_special; print([name for name in {heavy} if name in sys.modules])"
+    assert support.run([sys.executable, "-I", "-S", "-c", code]).stdout == "[]\n"

@@ -1,6 +1,6 @@
 """Structures that are shown as they are laid out: one line each, the fields in place of their values, as strace(1) spells them.
 
-``$c`` in a line stands for a field of the kind ``c``, ``$c(form)`` for one that is not a plain number, ``$-c`` for one that is there but not shown:
+``$c`` in a line stands for a field of the kind ``c``, ``$c(form)`` for one that is not a plain number:
 
 ====  ==========================================================================================================
 i, I  32 bits, signed or not; h, H 16; b, B 8; q, Q 64
@@ -15,7 +15,6 @@ sched/types.h, utime.h), asm-generic/statfs.h and signal.h, and the man pages of
 
 from __future__ import annotations
 
-import re
 import struct
 
 from seclude.supervise.tracer_memory import ELEMENTS, order_of, pointer, pointer_size, quoted_to
@@ -101,7 +100,6 @@ FORMS: dict[str, Callable[[int], str]] = {
     "mounted": lambda value: bits_of(value, _MOUNTED),
 }
 
-_FIELD = re.compile(r"\$(-?)([a-zA-Z])(?:\((\w+)\))?")
 _RECORDS = dict(line.split(" ", 1) for line in _LINES.splitlines())
 
 
@@ -113,8 +111,12 @@ class _Layout:
     def __init__(self, arch: Architecture, name: str, wide: str) -> None:
         narrow = arch.bits == 32 and arch.name != "x32"
         codes, at, largest = order_of(arch), 0, 1
+        self._template, *fields = _RECORDS[name].split("$")
         self._forms: list[Callable[[int], str] | None] = []
-        for hidden, kind, form in _FIELD.findall(_RECORDS[name]):
+        for field in fields:
+            kind, rest, form = field[0], field[1:], ""
+            if rest.startswith("("):
+                form, _, rest = rest[1:].partition(")")
             code = {"l": "iq", "L": "IQ"}.get(kind, kind * 2)[not narrow]
             if kind == "t":
                 code = "i" if narrow and not wide else "q"
@@ -123,12 +125,11 @@ class _Layout:
             size = struct.calcsize("=" + code)
             step = min(size, 4) if arch.name == "x86" else size
             gap = -at % step
-            codes += "x" * gap + ("x" * size if hidden else code)
+            codes += "x" * gap + code
             at, largest = at + gap + size, max(largest, step)
-            if not hidden:
-                self._forms.append(FORMS[form] if form else None)
+            self._forms.append(FORMS[form] if form else None)
+            self._template += "%s" + rest
         self.form = struct.Struct(codes + "x" * (-at % largest))
-        self._template = _FIELD.sub(lambda found: "" if found[1] else "%s", _RECORDS[name])
 
     def text(self, raw: bytes) -> str:
         values = zip(self._forms, self.form.unpack(raw), strict=True)
