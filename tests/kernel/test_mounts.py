@@ -69,6 +69,7 @@ def test_a_resolver_enters_none_of_those_that_it_is_not_to_wait_for(elsewhere):
     (elsewhere / "link").symlink_to("file")
     resolver = Resolver()
     view = resolver.view(os.getpid())
+    assert view is not None
     here = os.stat(elsewhere).st_dev
     names = [os.fsencode(elsewhere / name) for name in ("file", "link", "missing", "file/below")]
     held = set(os.listdir("/proc/self/fd"))

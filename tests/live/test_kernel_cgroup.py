@@ -179,6 +179,7 @@ with plan(Limits(cpu="1s", memory="50M", processes=9)) as made:
 
 def test_the_groups_of_a_maker_are_found_by_another(usable):
     group, _ = cgroup.create(memory=64 << 20, processes=6)
+    assert group is not None
     (found,) = cgroup.made_by(os.getpid())
     assert set(found.directories) == set(group.directories)
     assert {name: place for name, place in found.places.items() if name in group.places} == group.places

@@ -188,7 +188,8 @@ def where_the_guard_is_stopped():
         bufsize=0,
     )
     assert shell.stdout is not None
-    lines, handles = [], []
+    lines: list[str] = []
+    handles: list[int] = []
     while not handles and (line := shell.stdout.readline()):
         lines.append(line.decode().strip())
         words = lines[-1].split()
