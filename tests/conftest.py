@@ -49,9 +49,9 @@ for _kind, _most in ((resource.RLIMIT_NOFILE, 1024), (resource.RLIMIT_STACK, 8 <
 
 
 def pytest_collection_modifyitems(items):
-    """Tests that are slow, or try the same on many examples, are run without coverage's tracing, which makes them two to three times as slow again:
-    what they run is traced in the tests beside them.
+    """Tests that are slow, most of which try the same many times over, are run without coverage's tracing, which makes them two to three times as slow
+    again: what they run is traced in the tests beside them.
     """
     for item in items:
-        if item.get_closest_marker("slow") or item.path.parent.name == "property":
+        if item.get_closest_marker("slow"):
             item.add_marker("no_cover")

@@ -37,7 +37,6 @@ def test_every_form_that_is_written_is_read(form):
     assert source.left == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("form", [form for form in FORMS if form != "python"])
 @given(anything.filter(lambda lines: any(code <= 0xFF for code, *_ in lines)))
 def test_any_program_survives_every_text(form, lines):

@@ -411,8 +411,11 @@ with seclude.confined("compute", reuse=True)(victims.either) as either:
     os.kill(either._pool._pid, signal.SIGKILL)
     select.select([ended], [], [], 20)
     values.append(either("echo"))
+    from seclude.kernel.proc import cpu_seconds
+    (worker,) = either._pool._alive
+    idle = cpu_seconds(worker.pid)
     def kill():
-        while not any(worker.used for worker in list(either._pool._alive)):
+        while cpu_seconds(worker.pid) < idle + 0.05:  # until it is at work
             os.sched_yield()
         os.kill(either._pool._pid, signal.SIGKILL)
     threading.Thread(target=kill).start()

@@ -26,6 +26,8 @@ from seclude.bpf import (
 )
 from seclude.errors import FilterError, UsageError
 
+pytestmark = pytest.mark.slow
+
 architectures = st.sampled_from([arch(name) for name in ARCHITECTURES])
 
 
@@ -57,7 +59,6 @@ def dispatching(draw):
     return Program([*lines, BPF_STMT(0x06, codes.SECCOMP_RET_ALLOW)], draw(byteorders))
 
 
-@pytest.mark.slow
 @given(st.one_of(loadable(), near(), dispatching(), st.builds(Program, anything, byteorders)))
 def test_what_is_disassembled_assembles_to_the_same_bytes(program):
     text = disassemble(program)

@@ -33,6 +33,8 @@ from seclude.decision.nodes import END, LEVEL_SHIFT, LEVEL_WORD
 from seclude.decision.read import from_instructions
 from seclude.decision.value import canonical_value
 
+pytestmark = pytest.mark.slow
+
 KILL, ALLOW = 0x80000000, 0x7FFF0000
 bottom, top = (from_instructions([(0x06, 0, 0, value)], "little") for value in (KILL, ALLOW))
 seeds = st.integers(0, 2**32 - 1)
@@ -260,7 +262,6 @@ def never(claim):
     return solver.check() == z3.unsat
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(25))
 def test_the_solver_agrees(seed):
     rnd = random.Random(seed)
