@@ -722,3 +722,24 @@ def test_a_supervisor_that_is_killed_leaves_nobody_hanging_unless_the_target_has
     call = kernel.syscall(keeps, "mkdir")
     kernel.kill(other, uapi.SIGKILL)
     assert call.state == "sleeping"
+
+
+# --- ptrace(2), wait(2): a tracee that is another's child
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["it waits", "it ends"])
+def test_a_tracees_parent_is_told_of_its_end_after_its_tracer(kernel, waits):
+    parent, tracer = kernel.process("parent"), kernel.process("tracer")
+    kernel.sigaction(parent, uapi.SIGCHLD, CATCH)
+    child = kernel.fork(parent, "child")
+    assert kernel.seize(tracer, child) == 0
+    kernel.exit_group(child, 3)
+    assert (kernel.wait(parent), parent.handled) == (None, [])
+    if waits:
+        assert kernel.wait(tracer) == (child.tid, 3 << 8)
+        assert kernel.wait(tracer) == (0, 0), "it was nobody's of its own"
+    else:
+        kernel.exit_group(tracer)
+    assert [info.signo for info in parent.handled] == [uapi.SIGCHLD]
+    assert kernel.wait(parent) == (child.tid, 3 << 8)
+    assert kernel.wait(parent) == (0, 0)

@@ -198,10 +198,12 @@ class KernelModel:
         anyone = False
         for task in list(self.tasks):
             tracee = task.tracer is parent
-            child = task.is_leader and task.process.parent is parent.process and task.tracer is None
+            child = task.is_leader and task.process.parent is parent.process
             if not tracee and not child:
                 continue
             anyone = True
+            if not tracee and task.tracer is not None:
+                continue  # a child still, but its tracer is first to be told
             if tracee and task.stop is not None and not task.stop.reported and not task.stop.released:
                 task.stop.reported = not peek
                 return task_pid_vnr(task, parent), task.stop.status

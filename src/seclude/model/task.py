@@ -105,7 +105,6 @@ class Process:
         "memory",
         "namespace",
         "parent",
-        "reaped",
         "threads",
         "vfork_maker",
     )
@@ -123,7 +122,6 @@ class Process:
         #: signals whose disposition was forced to the default for good (SA_IMMUTABLE): no tracer sees them
         self.immutable: set[int] = set()
         self.group_exit_code: int | None = None
-        self.reaped = False
         #: address → bytes, for whoever reads a target's memory
         self.memory: dict[int, bytes] = {}
         #: the task that waits for this process's exec or end (CLONE_VFORK); None where none does, or does any more
