@@ -186,6 +186,21 @@ def test_without_the_flag_a_received_call_is_interrupted_and_its_effect_undone_b
     assert len(undone) == served.undone >= 1
 
 
+@pytest.mark.parametrize("threads", [False, True])
+def test_numbers_that_are_too_large_are_answered(threads):
+    """A handler may have taken them from a register of the target's."""
+
+    @handler("getpgid", may={Inject, Emulate}, threads=threads)
+    def decide(call):
+        return Emulate(lambda call: 1 << 63) if call.args["pid"] else Inject(os.open(os.devnull, os.O_RDONLY), newfd=1 << 33)
+
+    held = len(os.listdir("/proc/self/fd"))
+    _, lines, served = answer("calls", 0, 1, handlers=[decide])
+    assert lines == ["0 -1 9", "1 -1 1"]
+    assert [denial.result for denial in served.record.denials] == ["EBADF", "EPERM"]
+    assert len(os.listdir("/proc/self/fd")) == held
+
+
 def test_memory_is_read_from_the_right_target():
     @handler("memfd_create", may={Return, Deny})
     def decide(call):

@@ -265,6 +265,7 @@ def test_handlers_of_one_call_are_asked_in_turn_until_one_does_not_allow(engine)
         (lambda call: (_ for _ in ()).throw(KeyError("x")), ("error", 1)),
         (lambda call: None, ("error", 1)),
         (lambda call: True, ("error", 1)),
+        (lambda call: 1 << 63, ("error", 1)),
         (lambda call: Allow(), ("error", 1)),
         (lambda call: Emulate(lambda call: 0), ("error", 1)),
     ],
@@ -273,6 +274,24 @@ def test_an_emulated_call(engine, answer, log):
     one = engine(answering(Emulate(answer))).ask("chdir", 0x1000).finish()
     assert one.kernel.log == [log]
     assert len(one.record.denials) == (log[0] == "error")
+
+
+def test_a_fault_while_a_thread_answers_denies_and_leaves_the_thread(engine):
+    class Faulty(Record):
+        faults = 1
+
+        def seen(self, *watched):
+            self.faults -= 1
+            if self.faults >= 0:
+                raise ZeroDivisionError
+            return "", ""
+
+    one = engine(answering(Return(7), threads=True))
+    one.attendant.record = Faulty()
+    one.ask("chdir", 0x1000).finish()
+    assert one.kernel.log == [("error", 1)]
+    one.ask("chdir", 0x1000, id_=2).finish()
+    assert one.kernel.log == [("error", 1), ("value", 7)]
 
 
 def test_what_was_done_for_a_target_that_died_is_undone_once(engine):

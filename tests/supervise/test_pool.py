@@ -37,6 +37,22 @@ def test_threads_are_made_as_they_are_needed_and_no_more():
     pool.stop()
 
 
+def test_work_that_raises_is_told_and_its_thread_goes_on(capsys):
+    pool = Pool(1)
+    done = threading.Semaphore(0)
+
+    def fail():
+        raise ZeroDivisionError
+
+    for _ in range(3):
+        pool.submit(fail)
+    pool.submit(done.release)
+    assert done.acquire(timeout=30)
+    assert pool.threads == 1
+    assert capsys.readouterr().err.count("\nZeroDivisionError\n") == 3
+    pool.stop()
+
+
 def test_a_thread_that_cannot_be_made_is_an_error_where_there_is_none(monkeypatch):
     pool = Pool(4)
 

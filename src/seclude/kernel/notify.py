@@ -28,6 +28,7 @@ __all__ = ["CONTINUE", "Known", "Notification", "add_fd", "continue_", "pump", "
 
 CONTINUE = 1  # SECCOMP_USER_NOTIF_FLAG_CONTINUE, Linux 5.5
 _SETFD, _SEND_TOO = 1, 2  # SECCOMP_ADDFD_FLAG_SETFD (5.9), SECCOMP_ADDFD_FLAG_SEND (5.14)
+_MOST_FD = 0x7FFFFFFF
 _SYNC_WAKE_UP = 1  # SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (6.6)
 
 
@@ -186,6 +187,8 @@ def add_fd(listener: int, id_: int, fd: int, *, newfd: int | None = None, cloexe
     target's own limit, EBUSY. After an error the call still waits for an answer.
     """
     flags = (0 if newfd is None else _SETFD) | (_SEND_TOO if send else 0)
+    if fd > _MOST_FD or (newfd or 0) > _MOST_FD:  # a number of the target's own, say
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     buffer = bytearray(_ADDFD_FORM.pack(id_, flags, fd, newfd or 0, os.O_CLOEXEC if cloexec else 0))
     while True:
         try:

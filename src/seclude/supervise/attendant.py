@@ -164,6 +164,9 @@ class Attendant:
             told = self._give(id_, decided, call, value, undo)
         except OSError:  # the listener was closed
             told = None
+        except BaseException:  # a fault of ours, which the pool tells: the call is denied
+            self._gone(id_)
+            raise
         finally:
             self._done.append(told)
             self._giving.remove(call.tid)

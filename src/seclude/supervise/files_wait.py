@@ -49,9 +49,13 @@ def open_fifo(handle: int, access: int) -> tuple[int, bool]:
         if error.errno == errno.ENXIO:
             return -1, False
         raise
-    if access == os.O_RDONLY and not _has_writer(end):
-        return end, False
-    os.set_blocking(end, True)
+    try:
+        if access == os.O_RDONLY and not _has_writer(end):
+            return end, False
+        os.set_blocking(end, True)
+    except BaseException:
+        os.close(end)
+        raise
     return end, True
 
 

@@ -9,6 +9,7 @@ Rejected: concurrent.futures (joins its threads at exit, and takes ten milliseco
 from __future__ import annotations
 
 import _thread
+import sys
 from _queue import SimpleQueue
 
 TYPE_CHECKING = False
@@ -74,7 +75,10 @@ class Pool:
             if work is None:
                 break
             function, arguments = work
-            function(*arguments)
+            try:
+                function(*arguments)
+            except BaseException:  # noqa: BLE001 - it is told, and the thread stays: who submits counts on it
+                sys.excepthook(*sys.exc_info())
             del work, function, arguments  # what a call held is let go of before the next one comes
             with self._lock:
                 self._free += 1

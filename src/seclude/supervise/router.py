@@ -197,7 +197,10 @@ class Router:
         if isinstance(answer, bool) or not isinstance(answer, (int, Verdict)):
             return Decided(Deny("EPERM"), name, f"emulated by handler {name}, which answered {_shown(answer)}: no int and no verdict")
         if isinstance(answer, int):
-            return Decided(Return(answer), name)
+            try:
+                return Decided(Return(answer), name)
+            except UsageError as error:  # what a target put into a register, as an unsigned number, say
+                return Decided(Deny("EPERM"), name, f"emulated by handler {name}, which answered {_text(error)}")
         if type(answer) is Emulate or (type(answer) is Allow and (call.reads or Allow not in decided.may)):
             discard(answer)
             return Decided(Deny("EPERM"), name, f"emulated by handler {name}, which answered {type(answer).__name__} there")
@@ -242,7 +245,7 @@ def discard(verdict: object) -> None:
     if isinstance(verdict, Inject) and verdict.close:
         try:
             os.close(verdict.fd)
-        except OSError:
+        except (OSError, OverflowError):  # OverflowError: it is no descriptor at all
             return
 
 
