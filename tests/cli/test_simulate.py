@@ -136,7 +136,8 @@ def test_calls_of_the_companion_and_negative_arguments(capsys, policy):
         (("container", "getpidd", "--arch", "x86_64"), "did you mean 'getpid'"),
         (("container", "getpid", "--ip", "x"), "no number"),
         (("/nonexistent/x", "getpid"), "no such file"),
-        (("container", "getpid", "--threads", "-1"), "--threads -1 is not within"),
+        (("container", "getpid", "--threads", "-1"), "--threads -1 is not within 1..999"),
+        (("container", "getpid", "--threads", "0"), "--threads 0 is not within 1..999"),
     ],
 )
 def test_faults_are_one_message(capsys, words, message):
@@ -156,6 +157,13 @@ def test_an_unknown_tracer_or_supervisor_is_refused(capsys, policy):
         code, _, err = run(capsys, policy(rule), "mkdir", option, "dance", "--arch", "x86_64")
         assert code == 125
         assert "'dance': not known" in err
+
+
+def test_a_tracer_names_a_call_that_is_there(capsys, policy):
+    code, _, err = run(capsys, policy("trace(1) mkdir"), "mkdir", "--tracer", "call=mkdirr", "--arch", "x86_64")
+    assert code == 125
+    assert "--tracer call: 'mkdirr' is neither a number nor the name of a call" in err
+    assert "seclude syscalls" in err
 
 
 def test_an_old_kernel_refuses_what_it_does_not_know(capsys, policy):

@@ -262,6 +262,7 @@ def test_a_name_with_a_line_end_writes_no_policy():
         (("--ask-via", "/etc/passwd"), ("neither a socket nor a terminal",)),
         (("--ask-via", "/dev/null"), ("not a terminal",)),
         (("--ask-save", "x.seclude"), ("nobody is asked", "--ask")),
+        (("--ask-timeout", "5s"), ("nobody is asked", "--ask")),
         (("--ask", "--ask-timeout", "0s"), ("--ask-timeout",)),
         (("--ask", "--no-report"), ("reporting is off", "--no-report")),
     ],
@@ -407,3 +408,15 @@ def test_answers_are_not_written_where_a_target_leads_them():
             assert precious.read_text() == "include container\n", str(done)
             assert len(somebody.questions) == 1
             assert "the answer holds for this run only" in done.stderr
+
+
+def test_whoever_answers_is_not_told_to_remove_a_file():
+    """Only a socket can be one that nobody waits at any more."""
+    with place() as where:
+        (where / "notes").write_text("mine")
+        done = support.seclude("answer", str(where / "notes"))
+        assert done.status == 125, str(done)
+        assert "File exists" in done.stderr
+        assert "remove" not in done.stderr
+        assert (where / "notes").read_text() == "mine"
+        assert [entry.name for entry in where.iterdir()] == ["notes"]

@@ -160,6 +160,9 @@ LINES: dict[str, Line] = {
     "a log without a name": line("--log", "", "true", told=("--log '' names no file",)),
     "a log to a stream": line("--log", "-", "true", told=("--log -: a log is a file, which is rotated and its owner's alone, not a stream", "one called - is ./-")),
     "a trace into no file": line("--trace", "all", "--trace-file", "", "true", told=("--trace-file '' names no file",)),
+    "a trace into no directory": line("--trace", "all", "--trace-file", "none/t", "true", told=("--trace-file none/t: No such file or directory", "that you can write")),
+    "a handler's file that is not there": line("--handler", "./none.py:x", "true", told=("./none.py: there is no such file", "whole path")),
+    "a handler's module that is not there": line("--handler", "nowhere:x", "true", told=("No module named 'nowhere'", "python3 -c 'import nowhere'")),
     "a trace without ptrace": line("--trace", "all", "--no-ptrace", "true", told=("--trace needs what --no-ptrace leaves out",)),
     "addresses without a report": line(
         "--connect", "127.0.0.1:9", "--no-report", "true", told=("--connect: addresses are decided by a supervisor", "leave reporting on")

@@ -39,3 +39,23 @@ def test_rules_are_pairs_of_a_known_kind(rules):
     for run in (lambda: seclude.run(["true"], rules=rules), lambda: seclude.Judge(rules=rules)):
         with pytest.raises(UsageError, match="is no rule to try first"):
             run()
+
+
+@pytest.mark.parametrize("name", ["read", "write", "hide", "connect", "bind", "programs"])
+@pytest.mark.parametrize("value", ["echo", b"echo", 3, [3], [None]])
+def test_what_is_granted_is_a_list_of_words(name, value):
+    """A text is a list of letters to Python: without a word of its own it would be told of a file named after its first one."""
+    with pytest.raises(UsageError, match=rf"run: {name}=.*: expected a list of "):
+        seclude.run(["true"], **{name: value})
+
+
+@pytest.mark.parametrize("command", [[1], ["true", None], 3])
+def test_a_command_is_a_list_of_words(command):
+    with pytest.raises(UsageError, match="expected a list of words"):
+        seclude.run(command)
+
+
+@pytest.mark.parametrize("handlers", [[1], [answer], answer, "mine:decide"])
+def test_handlers_are_what_the_decorator_makes(handlers):
+    with pytest.raises(UsageError, match="expected a list of handlers"):
+        seclude.run(["true"], handlers=handlers)

@@ -67,11 +67,21 @@ def _listen(name: str) -> socket.socket:
             os.unlink(fresh)
     except OSError as error:
         listener.close()
-        remedy = "remove it if nobody waits there, or name another" if error.errno == errno.EEXIST else "name another place"
+        stale = error.errno == errno.EEXIST and _is_socket(name)  # of nothing else is it said that it may be removed
+        remedy = "remove it if nobody waits there, or name another" if stale else "name another place"
         raise UsageError(f"seclude answer: {name}: {error.strerror}", remedy) from None
     finally:
         os.umask(before)
     return listener
+
+
+def _is_socket(name: str) -> bool:
+    import stat
+
+    try:
+        return stat.S_ISSOCK(os.lstat(name).st_mode)
+    except OSError:
+        return False
 
 
 def _serve(connection: socket.socket) -> bool:

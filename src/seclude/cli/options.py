@@ -227,15 +227,17 @@ def _wrap(text: str, width: int) -> list[str]:
     return lines
 
 
-def given_number(arguments: Arguments, command: str, option: str, beyond: int) -> int:
-    """The option's value, decimal or hexadecimal, from 0 and less than ``beyond``. Raises `UsageError`."""
+def given_number(arguments: Arguments, command: str, option: str, beyond: int, *, least: int = 0) -> int:
+    """The option's value, decimal or hexadecimal, from ``least`` and less than ``beyond``. Raises `UsageError`."""
     given = arguments.text(option) or "0"
     try:
         value = int(given, 0)
     except ValueError:
         raise UsageError(f"seclude {command}: --{option} {given!r} is no number", "write 4096 or 0x1000") from None
-    if not 0 <= value < beyond:
-        raise UsageError(f"seclude {command}: --{option} {given} is not within 0..{beyond - 1 if beyond < 1 << 32 else hex(beyond - 1)}")
+    if not least <= value < beyond:
+        raise UsageError(
+            f"seclude {command}: --{option} {given} is not within {least}..{beyond - 1 if beyond < 1 << 32 else hex(beyond - 1)}"
+        )
     return value
 
 

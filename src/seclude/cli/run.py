@@ -182,6 +182,10 @@ def _supervision(arguments: Arguments) -> dict[str, Any]:
         }  # fmt: skip
     elif arguments.text("ask_save") is not None:
         raise UsageError("seclude run: --ask-save says where answers are kept, but nobody is asked", "add --ask, or --ask-via SOCKET")
+    elif any(name == "ask_timeout" for name, _ in arguments.ordered):
+        raise UsageError(
+            "seclude run: --ask-timeout says how long an answer may take, but nobody is asked", "add --ask, or --ask-via SOCKET"
+        )
     watch = _watch(arguments)
     if watch:
         out["watch"] = watch
@@ -226,7 +230,7 @@ def _destination(name: str | None) -> int:
         # Before the run: a report that cannot be written is better known now.
         return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        raise UsageError(f"seclude run: --report-file {name}: {error.strerror}") from None
+        raise UsageError(f"seclude run: --report-file {name}: {error.strerror}", "name a file that you can write") from None
 
 
 def _same(name: str, descriptor: int) -> bool:

@@ -81,7 +81,7 @@ def main(arguments: Arguments) -> int:
         [(source.name, program) for source in sources for program in programs_of(source)],
         call.nr, arch, call.args,
         ip=given_number(arguments, "simulate", "ip", 1 << 64), version=arguments.text("kernel") or "6.18", tracer=arguments.text("tracer") or "",
-        supervisor=arguments.text("supervisor") or "", sigsys=arguments.text("sigsys") or "default", threads=max(1, given_number(arguments, "simulate", "threads", 1000)),
+        supervisor=arguments.text("supervisor") or "", sigsys=arguments.text("sigsys") or "default", threads=given_number(arguments, "simulate", "threads", 1000, least=1),
         log=arguments.flag("log"),
     )  # fmt: skip
     names = [source.name for source in sources for _ in programs_of(source)]

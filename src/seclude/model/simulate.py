@@ -186,7 +186,7 @@ def _number(text: str, what: str) -> int:
     try:
         return int(text, 0)
     except ValueError:
-        raise UsageError(f"{what}: {text!r} is neither a number nor the name of an errno") from None
+        raise UsageError(f"{what}: {text!r} is neither a number nor the name of an errno", "write 13, or EACCES") from None
 
 
 def _supervise(kernel: KernelModel, boss: Task, fd: int, answer: str) -> None:
@@ -240,4 +240,7 @@ def _call_number(kernel: KernelModel, call: SystemCall, text: str) -> int:
         number = one.number(text)
         if number is not None:
             return number
-    return _number(text, "--tracer call")
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise UsageError(f"--tracer call: {text!r} is neither a number nor the name of a call", "see: seclude syscalls") from None

@@ -58,11 +58,19 @@ def _import(where: str, word: str) -> Any:
         return importlib.import_module(where)
     except UsageError:
         raise
-    except BaseException as error:  # noqa: BLE001 - somebody else's module: whatever it does, the run is refused with one line
-        said = f"{type(error).__name__}: {error}"
+    except FileNotFoundError as error:
+        if error.filename != where:
+            raise _unfit(word, where, error) from None  # something that the module itself looked for
         raise UsageError(
-            f"--handler {word}: {where} cannot be imported: {said}", "try: python3 -c 'import ...' in this directory"
+            f"--handler {word}: {where}: there is no such file", "name a file from the current directory, or by its whole path"
         ) from None
+    except BaseException as error:  # noqa: BLE001 - somebody else's module: whatever it does, the run is refused with one line
+        raise _unfit(word, where, error) from None
+
+
+def _unfit(word: str, where: str, error: BaseException) -> UsageError:
+    remedy = f"try: python3 {where}" if where.endswith(".py") else f"try, in this directory: python3 -c 'import {where}'"
+    return UsageError(f"--handler {word}: {where} cannot be imported: {type(error).__name__}: {error}", remedy)
 
 
 def _file(path: str) -> Any:

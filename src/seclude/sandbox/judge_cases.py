@@ -91,7 +91,7 @@ def _read(content: Content, what: str) -> bytes:
         with open(content, "rb") as file:
             return file.read()
     except OSError as error:
-        raise UsageError(f"{what} {os.fspath(content)}: {error.strerror}") from None
+        raise UsageError(f"{what} {os.fspath(content)}: {error.strerror}", "name a file that you can read") from None
 
 
 def _seal(content: Content) -> int:
@@ -125,7 +125,7 @@ def _copy(path: str | os.PathLike[str], sealed: int) -> None:
                 while rest:
                     rest = rest[os.write(sealed, rest) :]
     except OSError as error:
-        raise UsageError(f"input {os.fspath(path)}: {error.strerror}") from None
+        raise UsageError(f"input {os.fspath(path)}: {error.strerror}", "name a file that you can read") from None
 
 
 def find_cases(directory: str | os.PathLike[str]) -> list[Case]:

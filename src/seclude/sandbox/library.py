@@ -15,6 +15,7 @@ from seclude.sandbox.result import Job
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
 
     from seclude.policy import Policy
     from seclude.sandbox.result import Result
@@ -74,7 +75,7 @@ def run(
     Returns a `Result`, whatever the program did; its denials are explained. Raises `PolicyError`, `UsageError`, and
     `KernelError` where the run was refused. Safe to call from several threads; the host is never under the filter.
     """
-    if isinstance(command, (str, bytes)) or not command:
+    if isinstance(command, (str, bytes)) or not command or not _are_words(command):
         raise UsageError(f"run: expected a list of words, got {command!r}", "write seclude.run(['ls', '-l'])")
     if capture and (stdout is not None or stderr is not None):
         raise UsageError("run: capture=True takes both streams, so stdout= and stderr= cannot be given as well")
@@ -83,7 +84,7 @@ def run(
     bounds = Limits.read(limits)
     if timeout is not None:
         bounds = bounds.replace(wall=timeout)
-    given = tuple(handlers)
+    given = _handlers(handlers)
     supervision = options.asked(connect=connect, bind=bind, programs=programs, read=read, write=write, hide=hide, runtime=runtime)
     if given:
         from seclude.sandbox.supervision import choose
@@ -141,6 +142,27 @@ def run(
 
         explain(result.denials, artifact, None if isinstance(policy, (str, os.PathLike)) or extra else policy)
     return result
+
+
+def _are_words(command: Any) -> bool:
+    try:
+        return all(isinstance(word, (str, bytes, os.PathLike)) for word in command)
+    except TypeError:
+        return False
+
+
+def _handlers(given: Iterable[Handler]) -> tuple[Handler, ...]:
+    if given == ():
+        return ()
+    from seclude.supervise.handlers import Handler
+
+    try:
+        found = tuple(given)
+    except TypeError:
+        found = None
+    if found is None or not all(isinstance(one, Handler) for one in found):
+        raise UsageError(f"run: handlers={given!r}: expected a list of handlers", 'put @handler("connect") above each function')
+    return found
 
 
 def _directory(cwd: str | os.PathLike[str] | None) -> bytes:

@@ -5,11 +5,12 @@ The same options give the same pairs in the same order, whichever way they came:
 
 from __future__ import annotations
 
+import os
+
 from seclude.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Mapping
     from typing import Any
 
@@ -31,17 +32,32 @@ def asked(
 ) -> dict[str, Any]:
     """What `Job.supervision` holds of what is granted; nothing where nothing is. ``programs`` None: any. Raises `UsageError`."""
     out: dict[str, Any] = {}
+    connect, bind = _each("connect", connect), _each("bind", bind)
+    programs = None if programs is None else _each("programs", programs)
+    paths = {name: _each(name, given, (str, bytes, os.PathLike)) for name, given in (("read", read), ("write", write), ("hide", hide))}
     if connect or bind or programs is not None:
         from seclude.sandbox import brokers
 
         out |= brokers.asked(connect, bind, programs)
-    if read or write or hide:
+    if any(paths.values()):
         from seclude.sandbox import files
 
-        found = files.asked({"read": read, "write": write, "hide": hide})
+        found = files.asked(paths)
         if found:
             out |= found | {"runtime": runtime}
     return out
+
+
+def _each(name: str, given: Any, kinds: tuple[type, ...] = (str, os.PathLike)) -> tuple[Any, ...]:
+    # A text alone would be taken for its letters.
+    try:
+        found = None if isinstance(given, (str, bytes)) else tuple(given)
+    except TypeError:
+        found = None
+    if found is None or not all(isinstance(one, kinds) for one in found):
+        example = given if isinstance(given, str) else "192.0.2.1:80" if name in ("connect", "bind") else "/usr/bin/true"
+        raise UsageError(f"run: {name}={given!r}: expected a list of texts", f"write {name}=[{example!r}]")
+    return found
 
 
 def variables(given: Mapping[str, str], what: str) -> dict[str, str]:

@@ -123,7 +123,7 @@ class Watching:
 
             keep = str(wanted.get("log_keep") or KEEP)
             if not keep.isdigit() or int(keep) > 1000:
-                raise UsageError(f"--log-keep {keep}: expected a number of files, up to 1000")
+                raise UsageError(f"--log-keep {keep}: expected a number of files, up to 1000", "write --log-keep 5")
             size = wanted.get("log_size")
             self.journal = Journal(wanted["log"], size=SIZE if size is None else size_of(size), keep=int(keep))
         if tracer is not None and self.journal is not None:
@@ -143,7 +143,7 @@ class Watching:
             try:
                 fd = self._file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
             except OSError as error:
-                raise UsageError(f"--trace-file {name}: {error.strerror}") from None
+                raise UsageError(f"--trace-file {name}: {error.strerror}", "name a file that you can write") from None
         colour = os.isatty(fd) and not os.environ.get("NO_COLOR")
         self.output = Output(fd, colour=colour)
         shown = Wanted(job.artifact.summary.get("traced", "!"))
