@@ -1,7 +1,7 @@
 /* A file system of one file, "file", that takes requests of one kind and never answers them (linux/fuse.h), for one command.
  *
- * held_files DIRECTORY REQUEST COMMAND...: mounted on DIRECTORY in a mount namespace of its own, in which COMMAND replaces this process. REQUEST is open or
- * read. It ends with COMMAND, and then whoever waits for an answer is told that there is none.
+ * held_files DIRECTORY REQUEST COMMAND...: mounted on DIRECTORY in a mount namespace of its own, in which COMMAND replaces this process. REQUEST is open,
+ * read, or create: of any other name; "file" is empty until that was asked for. It ends with COMMAND, and then whoever waits for an answer is told that there is none.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -27,16 +27,17 @@ static void answer(unsigned long unique, int error, const void *body, size_t siz
 }
 
 static void serve(const char *held) {
+    int creates = !strcmp(held, "create"), asked = !creates;
     for (;;) {
         ssize_t got = read(device, buffer, sizeof buffer);
         if (got < 0 && (errno == EINTR || errno == ENOENT)) continue;
         if (got < 0) _exit(0);
         struct fuse_in_header *in = (void *)buffer;
         int root = in->nodeid == FUSE_ROOT_ID && in->opcode != FUSE_LOOKUP;
-        struct fuse_attr attr = {.ino = root ? 1 : 2, .mode = root ? S_IFDIR | 0755 : S_IFREG | 0644, .nlink = 1, .size = root ? 0 : 4096, .blksize = 4096};
+        struct fuse_attr attr = {.ino = root ? 1 : 2, .mode = root ? S_IFDIR | 0755 : S_IFREG | 0644, .nlink = 1, .size = root || !asked ? 0 : 4096, .blksize = 4096};
         struct fuse_init_out init = {.major = 7, .minor = 31, .max_write = 65536};
-        struct fuse_entry_out entry = {.nodeid = 2, .generation = 1, .entry_valid = 3600, .attr_valid = 3600, .attr = attr};
-        struct fuse_attr_out status = {.attr_valid = 3600, .attr = attr};
+        struct fuse_entry_out entry = {.nodeid = 2, .generation = 1, .entry_valid = 3600, .attr_valid = creates ? 0 : 3600, .attr = attr};
+        struct fuse_attr_out status = {.attr_valid = creates ? 0 : 3600, .attr = attr};
         struct fuse_open_out opened = {.fh = 1};
         struct fuse_statfs_out whole = {.st = {.bsize = 4096, .namelen = 255}};
         switch (in->opcode) {
@@ -52,6 +53,10 @@ static void serve(const char *held) {
             break;
         case FUSE_READ:
             if (strcmp(held, "read")) answer(in->unique, 0, buffer, 4096);
+            break;
+        case FUSE_CREATE:
+            asked = 1;
+            if (!creates) answer(in->unique, -ENOSYS, 0, 0);
             break;
         case FUSE_FORGET: case FUSE_BATCH_FORGET: case FUSE_INTERRUPT: break;
         default: answer(in->unique, -ENOSYS, 0, 0);

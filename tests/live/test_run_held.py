@@ -292,6 +292,30 @@ def only_who_opens_it(place):
     os.close(handle)
 
 
+def only_who_makes_one(place):
+    """One process waits for a file that is to be made there; another one makes its own elsewhere meanwhile."""
+    words, file = on_a_file_system("create", place, ())
+    there, made = os.path.dirname(file), place / "made"
+    script = f"test -e {file}; : > {there}/new & until test -s {file}; do :; done; : > {made}; echo $!; wait"
+    child = support.start(
+        [*words, *command("--wall", "4s", "--policy", policy(ALLOW), "--write", str(place), "--", "sh", "-c", script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+    )
+    assert child.stdout is not None
+    line = child.stdout.readline()
+    assert line, child.communicate(timeout=support.PATIENCE)
+    assert made.exists()
+    handle = os.pidfd_open(int(line))
+    yield
+    _, err = child.communicate(timeout=support.PATIENCE)
+    report = json.loads(err.splitlines()[-1])
+    assert (child.returncode, report["limit"], report["bound_by"]["wall"]) == (124, "wall", "engine")
+    assert gone(handle)
+    os.close(handle)
+
+
 def a_supervisor_that_cannot_be_killed(place):
     """It waits for a request that the file system has taken. Nobody waits for it in turn."""
     words, file = on_a_file_system("read", place, ())
@@ -370,7 +394,9 @@ def a_template_of_a_confined_function(place):
 
 @FILES
 def test_a_file_system_that_does_not_answer_holds_nobody_for_ever(tmp_path):
-    scenes = (only_who_opens_it, a_supervisor_that_cannot_be_killed, in_a_host_that_stops_its_helper, a_template_of_a_confined_function)
+    scenes = (
+        only_who_opens_it, only_who_makes_one, a_supervisor_that_cannot_be_killed, in_a_host_that_stops_its_helper, a_template_of_a_confined_function,
+    )  # fmt: skip
     for scene in scenes:
         (tmp_path / scene.__name__).mkdir()
     together(*(scene(tmp_path / scene.__name__) for scene in scenes))

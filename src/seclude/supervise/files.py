@@ -23,7 +23,7 @@ from seclude.kernel import memory
 from seclude.kernel.impersonation import Impersonation
 from seclude.kernel.mounts import Mounts
 from seclude.supervise.call import Gone, Unreadable
-from seclude.supervise.files_act import Act, Refused
+from seclude.supervise.files_act import Act, Refused, part
 from seclude.supervise.files_resolve import Resolver, Waits
 from seclude.supervise.files_rules import HIDDEN, WRITE, Rules
 from seclude.supervise.files_table import BROKERED
@@ -55,7 +55,7 @@ def threads() -> Pool:
 class FilesBroker:
     """One run's broker of files: `handler` is what the engine asks. One call at a time, in whichever thread: the process has one umask."""
 
-    __slots__ = ("_hidden", "_impersonation", "_lock", "_mounts", "_resolver", "_waits", "rules")
+    __slots__ = ("_apart", "_hidden", "_impersonation", "_lock", "_mounts", "_resolver", "_waits", "rules")
 
     def __init__(self, rules: Rules, hidden: frozenset[tuple[int, int]] = frozenset(), *, waits: bool = False) -> None:
         """``hidden``: (st_dev, st_ino) of single files that are hidden under every name. ``waits``: it is for a thread, which may wait for whoever serves a file."""
@@ -65,6 +65,7 @@ class FilesBroker:
         self._impersonation: Impersonation | None = None
         self._resolver: Resolver | None = None
         self._waits = waits
+        self._apart = False
         self._mounts: Mounts | None = None
 
     def another(self) -> FilesBroker:
@@ -100,6 +101,7 @@ class FilesBroker:
             return Deny("ENOSYS", "no broker does this call")
         if self._impersonation is None:
             self._impersonation = Impersonation()
+            self._apart = self._waits and part()
         if self._resolver is None:
             self._resolver = Resolver()
             self._mounts = None if self._waits else Mounts()
@@ -110,7 +112,7 @@ class FilesBroker:
             if not call.waits():
                 raise Gone
             return Deny("EPERM", "files: the target hides from its supervisor (it is not dumpable), so nothing is done for it")
-        act = Act(call, view, self._resolver, self.rules, self._impersonation, self._hidden)
+        act = Act(call, view, self._resolver, self.rules, self._impersonation, self._hidden, apart=self._apart)
         try:
             # What was taken of the thread so far is held by its directory in /proc, which a dead thread's number does not lead to any more: one question, after
             # the path is read, answers for both.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import _thread
 import os
 
+from seclude.kernel.libc import syscall
 from seclude.supervise.call import Gone
 from seclude.supervise.files_resolve import Found
 from seclude.supervise.files_rules import HIDDEN, NOTHING, READ
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     Outcome: TypeAlias = tuple[int | Verdict, tuple[tuple[int, bytes], ...]]
 
-__all__ = ["Act", "Refused"]
+__all__ = ["Act", "Refused", "part"]
 
 #: of another process, these only: what any process may read of any other, whoever it is
 _OF_OTHERS = frozenset(
@@ -47,7 +48,7 @@ class Refused(Exception):  # noqa: N818 - a decision, not a fault
 class Act:
     """One call being done. ``base`` descriptors are taken as the supervisor, everything else as the target (`enter`)."""
 
-    __slots__ = ("_bases", "_entered", "_hidden", "_impersonation", "_mask", "call", "narrow", "resolver", "rules", "view")
+    __slots__ = ("_apart", "_bases", "_entered", "_hidden", "_impersonation", "_mask", "call", "narrow", "resolver", "rules", "view")
 
     def __init__(
         self,
@@ -57,7 +58,10 @@ class Act:
         rules: Rules,
         impersonation: Impersonation,
         hidden: frozenset[tuple[int, int]] = frozenset(),
+        *,
+        apart: bool = False,
     ) -> None:
+        """``apart``: this thread has a umask of its own (`part`)."""
         self.call, self.view, self.resolver, self.rules = call, view, resolver, rules
         self._impersonation, self._hidden = impersonation, hidden
         arch = call.arch
@@ -65,6 +69,7 @@ class Act:
         self._mask = 0xFFFFFFFF if self.narrow else -1
         self._bases: list[int] = []
         self._entered = False
+        self._apart = apart
 
     # -- arguments
 
@@ -173,7 +178,7 @@ class Act:
 
     def umask(self) -> _Umask:
         """The target's umask, for as long as a file is made: also the kernel knows best when it counts (not where a directory has a default ACL)."""
-        return _Umask(self.view.caller.umask)
+        return _Umask(self.view.caller.umask, apart=self._apart)
 
     def leave(self) -> None:
         """Be oneself again."""
@@ -190,23 +195,34 @@ class Act:
         self.view.close()
 
 
-#: brokers act in several threads where handlers do, and the process has one umask
+#: brokers act in several threads, and the process has one umask
 _umask_lock = _thread.allocate_lock()
+_CLONE_FS = 0x200  # linux/sched.h
+
+
+def part() -> bool:
+    """Give this thread a umask of its own, and a working directory (unshare(2)): what it makes may wait for a server, and meanwhile nobody is to wait for the
+    process's umask. False where the kernel refuses.
+    """  # fmt: skip
+    with _umask_lock:  # so that it begins with the supervisor's own
+        return syscall("unshare", _CLONE_FS) >= 0
 
 
 class _Umask:
-    """``with _Umask(mask)``: the process's umask, meanwhile; nobody else's."""
+    """``with _Umask(mask)``: the process's umask, meanwhile, and nobody else's; or that of a thread which has its own (``apart``)."""
 
-    __slots__ = ("_before", "_mask")
+    __slots__ = ("_apart", "_before", "_mask")
 
-    def __init__(self, mask: int) -> None:
-        self._mask = mask
+    def __init__(self, mask: int, *, apart: bool) -> None:
+        self._mask, self._apart = mask, apart
         self._before = mask
 
     def __enter__(self) -> None:
-        _umask_lock.acquire()
+        if not self._apart:
+            _umask_lock.acquire()
         self._before = os.umask(self._mask)
 
     def __exit__(self, *exception: object) -> None:
         os.umask(self._before)
-        _umask_lock.release()
+        if not self._apart:
+            _umask_lock.release()

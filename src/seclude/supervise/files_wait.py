@@ -36,14 +36,19 @@ __all__ = ["await_fifo", "await_lease", "open_fifo"]
 _SHORTEST, _LONGEST = 0.001, 0.05  # seconds between looks
 _SPLICE_F_NONBLOCK = 2
 
-#: A writer of ours opens while no reader of ours is leaving: one that was told of it would write to nobody.
-_meeting = _thread.allocate_lock()
+#: by file system, so that one whose server does not answer keeps nobody else waiting
+_meetings: dict[int, _thread.LockType] = {}
+
+
+def _meeting(handle: int) -> _thread.LockType:
+    """What is held so that a writer of ours opens while no reader of ours is leaving: one that was told of it would write to nobody."""
+    return _meetings.setdefault(os.fstat(handle).st_dev, _thread.allocate_lock())
 
 
 def open_fifo(handle: int, access: int) -> tuple[int, bool]:
     """An end of the FIFO, and whether the other one is open now: then it blocks like any. Else it is for `await_fifo`, or -1 for one to write to. Raises OSError."""
     try:
-        with _meeting:
+        with _meeting(handle):
             end = os.open(paths.at(handle), access | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.ENXIO:
@@ -76,6 +81,7 @@ def await_fifo(call: Call, handle: int, access: int, end: int) -> int:
 def _await_writer(call: Call, end: int) -> int:
     """What is open for reading is not closed before the target has it, whoever found it there: a writer would write to nobody (SIGPIPE)."""
     try:
+        meeting = _meeting(end)
         poll = select.poll()
         poll.register(end, select.POLLIN)
         pause = _SHORTEST
@@ -83,7 +89,7 @@ def _await_writer(call: Call, end: int) -> int:
             try:
                 _go_on(call)
             except OSError:
-                with _meeting:
+                with meeting:
                     if poll.poll(0) or _has_writer(end):  # the kernel, too, prefers who came to the signal (fs/pipe.c, wait_for_partner)
                         break
                     os.close(end)
