@@ -177,6 +177,20 @@ def test_nobody_answers():
     assert somebody.seen[-1] == {"kind": "withdrawn", "id": 1, "why": "timeout"}
 
 
+def test_a_question_does_not_hold_a_signal_that_is_to_end_the_program():
+    """A traced thread that waits for its answer takes none: Ctrl-C would do nothing until somebody answers."""
+
+    def end(question):
+        os.kill(question["pid"], signal.SIGINT)
+        return []
+
+    code = "import socket\ntry: socket.socket()\nexcept KeyboardInterrupt: print('interrupted')\n"
+    done, report, somebody, _ = asked(code, end)
+    assert done.stdout == "interrupted\n", str(done)
+    assert somebody.seen[-1] == {"kind": "withdrawn", "id": 1, "why": "gone"}
+    assert [(denial["result"], denial["reason"]) for denial in report["denials"]] == [("EINTR", "a signal to the program came first")]
+
+
 def test_whoever_answers_goes_away():
     done, report, _, _ = asked(PERMISSION, lambda question: [None])
     assert done.stdout == "denied\n", str(done)

@@ -4,7 +4,7 @@ Undecided is what no rule of the policy lists: where its ``default`` would have 
 about. "Always" becomes a rule, tried after those of the policy, for the rest of the run, and a line with a comment in the file of ``--ask-save``.
 
 One question at a time; the calling thread waits meanwhile, all others run. No answer within the time is a denial, and so is a channel that
-goes away. A call that is gone (killed, interrupted) takes its question with it.
+goes away. A call that is gone (killed, interrupted) takes its question with it, and so does a signal that is to end the program.
 
 What a yes permits is the call with the registers it came with. What its pointers show is read once and shown, but can change before the kernel
 looks; where the supervisor can do the call itself (opening files, under --read and the like), it does it on what was shown.
@@ -20,9 +20,11 @@ import os
 import time
 
 from seclude.errors import PolicyError, SecludeError
+from seclude.kernel.signals import csignal
 from seclude.supervise.call import Call, Gone
 from seclude.supervise.describe import describe, quote
 from seclude.supervise.handlers import Handler
+from seclude.supervise.interrupt import signalled
 from seclude.supervise.plain import ALLOW, ERRNO, LOG
 from seclude.supervise.record import Denial
 from seclude.supervise.verdict import Allow, Deny, Return
@@ -62,8 +64,16 @@ _TYPING = ("TIOCSTI", "TIOCLINUX")
 _REQUEST = 6  # the word of struct seccomp_data in which the request lies: args[1], its low half (seclude.decision.calls)
 
 
+#: signals by which somebody means to end a program: others wait for the answer, since a timer's would take every question back
+_ENDING = sum(1 << number - 1 for number in (csignal.SIGHUP, csignal.SIGINT, csignal.SIGQUIT, csignal.SIGTERM))
+
+
 class Unanswered(Exception):  # noqa: N818 - an outcome, not a fault
     """Nobody answered; the text says why."""
+
+
+class Interrupted(Exception):  # noqa: N818 - an outcome, not a fault
+    """The program has a signal to take that is meant to end it, and takes none while its call waits."""
 
 
 class Question:
@@ -157,6 +167,9 @@ class Asking:
             try:
                 answer = self._asked(question, call)
                 self._learn(answer, question)
+            except Interrupted:
+                self.counts["denied"] += 1
+                return Deny("EINTR", "a signal to the program came first")
             except Unanswered as reason:
                 self.counts["denied"] += 1
                 return _denied(outcome, str(reason))
@@ -173,7 +186,12 @@ class Asking:
             left = until - time.monotonic()
             if left <= 0:
                 raise Unanswered(f"nobody answered within {self._timeout:g} s")
-            answer = self._channel.ask(question, left, call.waits)
+            try:
+                answer = self._channel.ask(question, left, lambda: call.waits() and not signalled(call, _ENDING))
+            except Gone:
+                if not call.waits():
+                    raise
+                raise Interrupted from None
             if not answer.what.endswith("-always") or self._accepts(answer, question):
                 return answer
 

@@ -26,8 +26,8 @@ RESTART = 512
 _HARMLESS = sum(1 << number - 1 for number in (csignal.SIGCHLD, csignal.SIGURG, csignal.SIGWINCH, csignal.SIGCONT))
 
 
-def signalled(call: Call) -> Literal["", "again", "signal"]:
-    """Whether the caller has a signal to take: ``again`` where it is surely this thread's, which then begins the call anew or fails, as the handler
+def signalled(call: Call, among: int = -1) -> Literal["", "again", "signal"]:
+    """Whether the caller has a signal to take, of those in the mask ``among`` (bit N - 1 is signal N): ``again`` where it is surely this thread's, which then begins the call anew or fails, as the handler
     says (SA_RESTART); ``signal`` where another thread may take it, so that the call can only fail; "" where there is none.
     """  # fmt: skip
     status = call.kernel.status(call.tid)
@@ -35,6 +35,7 @@ def signalled(call: Call) -> Literal["", "again", "signal"]:
         return ""
     own, shared, blocked, ignored, caught = (status.number(name, 16) or 0 for name in ("SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt"))
     taken = ~blocked & ~ignored & (caught | ~_HARMLESS)
+    taken &= among
     if not (own | shared) & taken:
         return ""
     return "again" if own & taken or status.threads == 1 else "signal"
