@@ -197,7 +197,7 @@ def test_numbers_that_are_too_large_are_answered(threads):
     held = len(os.listdir("/proc/self/fd"))
     _, lines, served = answer("calls", 0, 1, handlers=[decide])
     assert lines == ["0 -1 9", "1 -1 1"]
-    assert [denial.result for denial in served.record.denials] == ["EBADF", "EPERM"]
+    assert sorted(denial.result for denial in served.record.denials) == ["EBADF", "EPERM"]
     assert len(os.listdir("/proc/self/fd")) == held
 
 
