@@ -63,6 +63,15 @@ def test_other_kinds_of_files_are_refused(tmp_path, kind):
         Journal(str(path))
 
 
+def test_a_symbolic_link_is_told_to_be_one(tmp_path):
+    """The kernel says "Too many levels of symbolic links", and a directory that can be written is no remedy."""
+    path = tmp_path / "log"
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="it is a symbolic link"):
+        Journal(str(path))
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_a_large_file_is_rotated_and_the_oldest_go(tmp_path):
     path = tmp_path / "log"
     journal = Journal(str(path), size=4096, keep=2)

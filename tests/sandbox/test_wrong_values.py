@@ -49,6 +49,13 @@ def test_what_is_granted_is_a_list_of_words(name, value):
         seclude.run(["true"], **{name: value})
 
 
+@pytest.mark.parametrize("name", ["read", "write"])
+@pytest.mark.parametrize("value", ["echo", b"echo", 3, [3]])
+def test_what_a_submission_may_open_is_a_list_of_paths(name, value):
+    with pytest.raises(UsageError, match=rf"judge: {name}=.*: expected a list of "):
+        seclude.Judge(**{name: value})
+
+
 @pytest.mark.parametrize("command", [[1], ["true", None], 3])
 def test_a_command_is_a_list_of_words(command):
     with pytest.raises(UsageError, match="expected a list of words"):

@@ -67,6 +67,8 @@ class Journal:
         try:
             self._fd = os.open(self._path, _FLAGS, 0o600)
         except OSError as error:
+            if os.path.islink(self._path):
+                raise UsageError(f"--log {self._path}: it is a symbolic link, which could lead anywhere", "name the file itself") from None
             raise UsageError(f"--log {self._path}: {error.strerror}", "name a file in a directory that you can write") from None
         found = os.fstat(self._fd)
         wrong = ""

@@ -20,6 +20,7 @@ from seclude.sandbox.judge_compare import compare, read_mode
 from seclude.sandbox.judge_verdict import Judgement, decide
 from seclude.sandbox.launch import NotStarted, find_program
 from seclude.sandbox.limits import Limits
+from seclude.sandbox.options import PATHS, texts
 from seclude.sandbox.prepare import prepare
 from seclude.sandbox.reach import SYSTEM, beneath, files_of_command
 from seclude.sandbox.result import Job
@@ -87,8 +88,8 @@ class Judge:
         self._environment = [os.fsencode(f"{name}={value}") for name, value in {**ENVIRONMENT, **(env or {})}.items()]
         self._cwd = os.fsencode(os.path.abspath(cwd or "."))
         self._ptrace = ptrace
-        self._read = [os.fsencode(os.path.abspath(path)) for path in read]
-        self._write = [os.fsencode(os.path.abspath(path)) for path in write]
+        self._read = [os.fsencode(os.path.abspath(path)) for path in texts("judge", "read", read, PATHS)]
+        self._write = [os.fsencode(os.path.abspath(path)) for path in texts("judge", "write", write, PATHS)]
         self._given = [os.path.realpath(path) for path in (*SYSTEM, *self._read, *self._write)]
         self._lock = threading.Lock()
 

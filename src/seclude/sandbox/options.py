@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-__all__ = ["asked", "rules", "variables"]
+__all__ = ["PATHS", "asked", "rules", "texts", "variables"]
 
+#: what a path is
+PATHS = (str, bytes, os.PathLike)
 _BROKERED = ("connect", "bind", "exec")
 _FILES = ("read", "write", "hide")
 
@@ -32,9 +34,9 @@ def asked(
 ) -> dict[str, Any]:
     """What `Job.supervision` holds of what is granted; nothing where nothing is. ``programs`` None: any. Raises `UsageError`."""
     out: dict[str, Any] = {}
-    connect, bind = _each("connect", connect), _each("bind", bind)
-    programs = None if programs is None else _each("programs", programs)
-    paths = {name: _each(name, given, (str, bytes, os.PathLike)) for name, given in (("read", read), ("write", write), ("hide", hide))}
+    connect, bind = texts("run", "connect", connect), texts("run", "bind", bind)
+    programs = None if programs is None else texts("run", "programs", programs)
+    paths = {name: texts("run", name, given, PATHS) for name, given in (("read", read), ("write", write), ("hide", hide))}
     if connect or bind or programs is not None:
         from seclude.sandbox import brokers
 
@@ -48,15 +50,15 @@ def asked(
     return out
 
 
-def _each(name: str, given: Any, kinds: tuple[type, ...] = (str, os.PathLike)) -> tuple[Any, ...]:
-    # A text alone would be taken for its letters.
+def texts(what: str, name: str, given: Any, kinds: tuple[type, ...] = (str, os.PathLike)) -> tuple[Any, ...]:
+    """What the argument ``name`` of the function ``what`` holds. Raises `UsageError` for what is no list of texts: a text alone would be taken for its letters."""
     try:
         found = None if isinstance(given, (str, bytes)) else tuple(given)
     except TypeError:
         found = None
     if found is None or not all(isinstance(one, kinds) for one in found):
         example = given if isinstance(given, str) else "192.0.2.1:80" if name in ("connect", "bind") else "/usr/bin/true"
-        raise UsageError(f"run: {name}={given!r}: expected a list of texts", f"write {name}=[{example!r}]")
+        raise UsageError(f"{what}: {name}={given!r}: expected a list of texts", f"write {name}=[{example!r}]")
     return found
 
 
