@@ -284,7 +284,7 @@ class Run:
 
     def _waiting(self) -> Callable[[], list[tuple[int, int]]] | None:
         """How the responder waits for the next call, if it may: no longer than to the next clock."""
-        if self.more or (self.watching is not None and self.watching.waiting):
+        if self.more or self.watching is not None:  # what watches may come to hold text back, which is to be shown soon
             return None
         if not self.time_limits:
             return self.poll.poll

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["Responder", "errno_text", "shows_nothing"]
 
 _MAX_ERRNO = 4095
+_POLLIN = 1
+_IN_A_ROW = 64  # calls, between two looks of the loop at its clocks
 _MOST_KNOWN = 1024  # the target chooses the words
 _PLAIN_KINDS = frozenset(("int", "uint", "size", "flags", "mode", "signal", "cmd", "offset", "uid", "gid", "device", "pid"))
 
@@ -41,11 +43,12 @@ _PLAIN_KINDS = frozenset(("int", "uint", "size", "flags", "mode", "signal", "cmd
 class Responder:
     """One listener. ``start`` is ``(pid, token, nr, first three arguments)`` of the execve to let pass, once; None after it."""
 
-    __slots__ = ("answered", "ask", "attend", "denials", "kernel", "known", "listener", "plain", "record", "start")
+    __slots__ = ("_only", "answered", "ask", "attend", "denials", "kernel", "known", "listener", "plain", "record", "start")
 
     def __init__(self, kernel: Kernel, listener: int, plain: Plain, record: Record, start: Start | None) -> None:
         self.kernel = kernel
         self.listener = listener
+        self._only = [(listener, _POLLIN)]
         self.plain = plain
         self.record = record
         self.start = start
@@ -61,11 +64,17 @@ class Responder:
     def serve(self, wait: Callable[[], list[tuple[int, int]]] | None = None) -> None:
         """Take one notification and answer it. Poll the listener first: this blocks where nothing waits.
 
-        With ``wait``, which polls, calls that were answered before are answered again and again, until anything else happens.
+        With ``wait``, which polls, one call after the other is taken, until anything else happens, or `_IN_A_ROW` that were not answered before.
         """
-        call = self.kernel.receive(self.listener) if wait is None else pump(self.listener, self.known, wait)
-        if call is None:
-            return
+        for _ in range(1 if wait is None else _IN_A_ROW):
+            call = self.kernel.receive(self.listener) if wait is None else pump(self.listener, self.known, wait)
+            if call is None:
+                return
+            self._answer(call)
+            if wait is not None and wait() != self._only:
+                return
+
+    def _answer(self, call: Notification) -> None:
         if self.start is not None and self.start == (call.pid, call.arch, call.nr, call.args[:3]):
             self.start = None
             self.kernel.continue_(self.listener, call.id)
