@@ -312,10 +312,20 @@ class Typed:
     """``seclude run`` on a terminal of its own."""
 
     def __init__(self, *words):
+        self.ended, told = os.pipe()
         self.pid, self.master = pty.fork()
         if self.pid == 0:
-            os.environ["PYTHONPATH"] = str(Path(support.__file__).parent.parent / "src")
-            os.execv(sys.executable, [sys.executable, "-m", "seclude", "run", *words])
+            try:
+                job = os.fork()
+                if job == 0:
+                    os.environ["PYTHONPATH"] = str(Path(support.__file__).parent.parent / "src")
+                    os.execv(sys.executable, [sys.executable, "-m", "seclude", "run", *words])
+                os.write(told, bytes([os.waitstatus_to_exitcode(os.waitpid(job, 0)[1]) & 0xFF]))
+                # The end of a session's leader takes from its terminal what nobody has read yet: so it stays until we close that (SIGHUP).
+                signal.pause()
+            finally:
+                os._exit(99)
+        os.close(told)
         self.text = ""
 
     def until(self, wanted):
@@ -332,11 +342,14 @@ class Typed:
         os.write(self.master, text.encode())
 
     def end(self):
-        with contextlib.suppress(OSError):
-            while os.read(self.master, 4096):
-                pass
+        while self.ended not in select.select([self.ended, self.master], [], [], support.PATIENCE)[0]:
+            assert select.select([self.master], [], [], 0)[0], f"still running: {self.text!r}"
+            self.text += os.read(self.master, 4096).decode()
+        (code,) = os.read(self.ended, 1)
+        os.close(self.ended)
         os.close(self.master)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        os.waitpid(self.pid, 0)
+        return code
 
 
 def test_at_a_terminal_program_and_questions_share_the_keyboard():

@@ -161,11 +161,15 @@ SHELL = """
 import os, pty, signal, sys
 pid, master = pty.fork()
 if pid:
-    while True:
-        try: piece = os.read(master, 4096)
-        except OSError: break
-        os.write(1, piece)
-    os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    said = b''
+    while said.count(b'@') < 2:
+        piece = os.read(master, 4096)
+        shown = piece if not said else b''
+        if b'@' in shown: shown = shown[:shown.index(b'@')]
+        said += piece[len(shown):]
+        os.write(1, shown)
+    os.close(master)
+    os._exit(int(said.split(b'@')[1]))
 signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 job = os.fork()
 if job == 0:
@@ -175,8 +179,11 @@ if job == 0:
     os.execv(sys.argv[1], sys.argv[1:])
 while True:
     _, status = os.waitpid(job, os.WUNTRACED)
-    if not os.WIFSTOPPED(status): os._exit(os.waitstatus_to_exitcode(status))
+    if not os.WIFSTOPPED(status): break
     print("stopped", flush=True)
+# The end of a session's leader takes from its terminal what nobody has read yet: so it says that this was all, and stays until that is closed (SIGHUP).
+os.write(1, b'@%d@' % os.waitstatus_to_exitcode(status))
+signal.pause()
 """
 
 

@@ -173,23 +173,24 @@ def in_a_terminal(*command):
             os.environ["PYTHONPATH"] = str(support.ROOT / "src")
             os.execv(command[0], command)
         _, status = os.waitpid(job, os.WUNTRACED)
+        code = 99 if os.WIFSTOPPED(status) else os.waitstatus_to_exitcode(status)
         if os.WIFSTOPPED(status):
             os.kill(job, signal.SIGKILL)
-            os._exit(99)
-        os._exit(os.waitstatus_to_exitcode(status))
+        # The end of a session's leader takes from its terminal what nobody has read yet: so it says that this was all, and stays until we close that (SIGHUP).
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        os.write(1, b"\0%d\0" % code)
+        signal.pause()
+        os._exit(99)
     shown = b""
-    while select.select([master], [], [], support.PATIENCE)[0]:
-        try:
-            piece = os.read(master, 4096)
-        except OSError:  # EIO: nobody has the other side any more
-            break
-        shown += piece
-    else:
-        os.kill(pid, signal.SIGKILL)
-        raise AssertionError(f"the job hangs: {shown!r}")
-    status = os.waitpid(pid, 0)[1]
+    while shown.count(b"\0") < 2:
+        if not select.select([master], [], [], support.PATIENCE)[0]:
+            os.kill(pid, signal.SIGKILL)
+            raise AssertionError(f"the job hangs: {shown!r}")
+        shown += os.read(master, 4096)
+    text, said = shown.split(b"\0")[:2]
     os.close(master)
-    return os.waitstatus_to_exitcode(status), shown.decode()
+    os.waitpid(pid, 0)
+    return int(said), text.decode()
 
 
 BACKGROUND = r"""
