@@ -390,6 +390,15 @@ def test_no_program_types_the_answer():
         assert run.end() == 125
 
 
+def test_what_is_denied_last_is_told():
+    """A program may be over before the thread that answered it has said so."""
+    code = "import fcntl, os\ntry: fcntl.ioctl(0, 0x5412, b'y')\nexcept PermissionError: os._exit(0)\n"
+    for _ in range(8):
+        run = Typed("--ask", "--", sys.executable, "-c", code)
+        run.until("type into the terminal")
+        assert run.end() == 0
+
+
 def test_answered_from_another_terminal():
     with place() as where:
         name = str(where / "answers.sock")

@@ -185,8 +185,9 @@ class Supervision:
 
     def finish(self, result: Result) -> None:
         """What threads denied at the very end is told too, and what is not in the record."""
-        if self._attendant is not None:
-            self._attendant.settle()
+        for one in (self._attendant, self._inquirer):
+            if one is not None:
+                one.settle()
         result.denials, result.overflow = self._run.record.denials, self._run.record.overflow
         if self._asking is not None:
             self._run.notes.extend(self._asking.notes())
