@@ -177,17 +177,15 @@ class Supervision:
                 return True
         return False
 
-    def settle(self, tid: int) -> None:
-        """Have told what threads have answered the thread ``tid`` up to now."""
+    def settle(self, tid: int = 0) -> None:
+        """Have told what threads have answered up to now; ``tid``: that thread's calls only."""
         for one in (self._attendant, self._inquirer):
             if one is not None:
                 one.settle(tid)
 
     def finish(self, result: Result) -> None:
         """What threads denied at the very end is told too, and what is not in the record."""
-        for one in (self._attendant, self._inquirer):
-            if one is not None:
-                one.settle()
+        self.settle()
         result.denials, result.overflow = self._run.record.denials, self._run.record.overflow
         if self._asking is not None:
             self._run.notes.extend(self._asking.notes())
